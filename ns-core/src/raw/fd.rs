@@ -45,8 +45,7 @@ pub enum OnExec {
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         // SAFETY: the kernel writes at most the buffer's length into it.
-        let answer =
-            unsafe { syscall(__NR_read, [fd.as_raw_fd() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) };
+        let answer = unsafe { syscall(__NR_read, [fd.as_raw_fd() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) };
         if answer != Err(Errno::EINTR) {
             return answer;
         }

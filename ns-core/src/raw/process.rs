@@ -59,9 +59,7 @@ pub fn getpid() -> i32 {
 /// `argv` and `envp` are null-terminated arrays of pointers to C strings.
 pub unsafe fn execveat(dir: RawFd, path: &CStr, argv: *const *const c_char, envp: *const *const c_char, flags: u32) -> Errno {
     // SAFETY: the caller answers for the arrays; the kernel copies them.
-    let answer = unsafe {
-        syscall(__NR_execveat, [dir as usize, path.as_ptr() as usize, argv as usize, envp as usize, flags as usize, 0])
-    };
+    let answer = unsafe { syscall(__NR_execveat, [dir as usize, path.as_ptr() as usize, argv as usize, envp as usize, flags as usize, 0]) };
     answer.err().unwrap_or(Errno::EINVAL)
 }
 
@@ -87,9 +85,8 @@ pub fn waitid(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<WaitId>, Errn
         // SAFETY: an all-zero siginfo is what WNOHANG leaves behind.
         let mut info: siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: `info` lives during the call.
-        let answer = unsafe {
-            syscall(__NR_waitid, [P_PIDFD as usize, pidfd.as_raw_fd() as usize, &raw mut info as usize, options as usize, 0, 0])
-        };
+        let answer =
+            unsafe { syscall(__NR_waitid, [P_PIDFD as usize, pidfd.as_raw_fd() as usize, &raw mut info as usize, options as usize, 0, 0]) };
         match answer {
             Err(Errno::EINTR) => continue,
             Err(e) => return Err(e),
