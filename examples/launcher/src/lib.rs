@@ -1,1 +1,24 @@
-//! Placeholder.
+//! What `ns-spawn` is made of: it boots a whole distribution, or runs one command, from a plain directory.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`settings`] | what the user asked for, as plain data; parsing has no effects |
+//! | [`guest`] | what the tree says of itself, read with bounds and never followed out of it |
+//! | [`registry`] | who holds which tree and which range of user ids |
+//! | [`console`] | the terminal, and the pump between it and the container's pty |
+//! | [`notify`] | the service manager's readiness protocol, both ways |
+//! | [`report`] | how a payload's end is told, and the exit code that says it |
+//! | [`escape`] | strings of others, made safe to print |
+//!
+//! Nothing here prints but the program, and nothing reads the tree but [`guest`].
+
+pub mod console;
+mod error;
+pub mod escape;
+pub mod guest;
+pub mod notify;
+pub mod registry;
+pub mod report;
+pub mod settings;
+
+pub use error::{Error, Kind};

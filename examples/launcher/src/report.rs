@@ -1,0 +1,112 @@
+//! How a payload's end is told: the message on stderr and the exit code.
+
+use std::fmt;
+
+/// How a payload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It called `exit`.
+    Exited(u8),
+    /// A signal that isn't one of the kernel's two words for `reboot(2)`.
+    Signalled(i32),
+    /// `reboot(2)` with halt or power off: the kernel ends the init of a pid namespace with `SIGINT`.
+    PoweredOff,
+    /// `reboot(2)` with restart: the kernel ends the init of a pid namespace with `SIGHUP`.
+    Rebooted,
+}
+
+/// The exit code that tells a service manager to start again, and what a reboot is worth when nobody starts again.
+pub const REBOOT: u8 = 133;
+
+impl Ended {
+    /// The launcher's exit code. A payload can't say [`REBOOT`] itself: it counts as 1.
+    pub fn code(self) -> u8 {
+        match self {
+            Ended::Exited(REBOOT) | Ended::Signalled(_) => 1,
+            Ended::Exited(code) => code,
+            Ended::PoweredOff => 0,
+            Ended::Rebooted => REBOOT,
+        }
+    }
+
+    /// The line for stderr, of a machine of this name.
+    pub fn message(self, machine: impl fmt::Display) -> String {
+        match self {
+            Ended::Exited(0) => format!("Container {machine} exited successfully."),
+            Ended::Exited(code) => format!("Container {machine} failed with error code {code}."),
+            Ended::Signalled(signal) => format!("Container {machine} terminated by signal {}.", Signal(signal)),
+            Ended::PoweredOff => format!("Container {machine} has been shut down."),
+            Ended::Rebooted => format!("Container {machine} is being rebooted."),
+        }
+    }
+
+    /// Whether the line is shown under `--quiet`: failures are.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Ended::Exited(0) | Ended::PoweredOff | Ended::Rebooted)
+    }
+}
+
+/// A signal's number; its `Display` is the name without `SIG`: `KILL`, `RTMIN+3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(pub i32);
+
+/// Of x86-64 and arm64, which agree.
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD",
+    "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+/// Of user space: the C libraries keep the kernel's first two (glibc) or three for themselves; systemd counts from 34.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = usize::try_from(self.0).ok().and_then(|n| NAMES.get(n.checked_sub(1)?));
+        match (name, self.0) {
+            (Some(name), _) => f.write_str(name),
+            (None, RTMIN) => f.write_str("RTMIN"),
+            (None, n @ RTMIN..=RTMAX) => write!(f, "RTMIN+{}", n - RTMIN),
+            (None, n) => write!(f, "{n}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_line_and_code() {
+        let table = [
+            (Ended::Exited(0), "Container box exited successfully.", 0),
+            (Ended::Exited(5), "Container box failed with error code 5.", 5),
+            (Ended::Exited(133), "Container box failed with error code 133.", 1),
+            (Ended::Exited(255), "Container box failed with error code 255.", 255),
+            (Ended::PoweredOff, "Container box has been shut down.", 0),
+            (Ended::Rebooted, "Container box is being rebooted.", 133),
+            (Ended::Signalled(9), "Container box terminated by signal KILL.", 1),
+            (Ended::Signalled(37), "Container box terminated by signal RTMIN+3.", 1),
+        ];
+        for (end, message, code) in table {
+            assert_eq!((end.message("box").as_str(), end.code()), (message, code));
+        }
+    }
+
+    #[test]
+    fn signals_have_the_names_of_kill_l() {
+        let table =
+            [(1, "HUP"), (2, "INT"), (9, "KILL"), (15, "TERM"), (17, "CHLD"), (30, "PWR"), (31, "SYS"), (34, "RTMIN"), (64, "RTMIN+30")];
+        for (number, name) in table {
+            assert_eq!(Signal(number).to_string(), name);
+        }
+        for odd in [0, -1, 32, 33, 65, i32::MIN, i32::MAX] {
+            assert_eq!(Signal(odd).to_string(), odd.to_string());
+        }
+    }
+
+    #[test]
+    fn failures_are_told_even_when_quiet() {
+        assert!(Ended::Signalled(9).is_failure() && Ended::Exited(1).is_failure());
+        assert!(!Ended::PoweredOff.is_failure() && !Ended::Exited(0).is_failure() && !Ended::Rebooted.is_failure());
+    }
+}
