@@ -1,0 +1,5 @@
+//! Policies for containers.
+
+mod os;
+
+pub use os::{REFUSED, os};
