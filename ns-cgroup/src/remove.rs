@@ -1,0 +1,114 @@
+//! Removing cgroups, depth first.
+
+use crate::cgroup::Cgroup;
+use crate::dir::{self, present};
+use crate::errno::{Errno, errno};
+use crate::error::{Error, Result};
+use rustix::fs::{AtFlags, fstatfs, unlinkat};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+/// A cgroup is busy for a moment after its last process ended.
+const BUSY_PATIENCE: Duration = Duration::from_millis(500);
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// Nobody is left who could make new cgroups as fast as they are removed; if somebody does, the work ends all the same.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(60);
+
+impl Cgroup {
+    /// Removes this cgroup and all below it: `unlinkat(2)` with AT_REMOVEDIR, depth first, with a constant number of descriptors
+    /// whatever a container made there. What others remove meanwhile is no error.
+    ///
+    /// EBUSY, after half a second, where processes are left; the ones below that were empty are gone then.
+    pub fn remove(self) -> Result<()> {
+        self.remove_below()?;
+        let fail = |call, e| Err(Error::call("remove cgroup", self.path(), call, e));
+        let parent = match dir::open(&self, c"..") {
+            Ok(parent) => parent,
+            Err(e) => return fail("openat", e),
+        };
+        if !is_cgroup2(parent.as_fd()) {
+            return fail("unlinkat", Errno::EBUSY).map_err(|e| e.hinted("it is the root of the hierarchy"));
+        }
+        let name = CString::new(self.path().file_name().unwrap_or(OsStr::new("")).as_bytes()).unwrap_or_default();
+        rmdir(parent.as_fd(), &name, BUSY_PATIENCE).or_else(|e| fail("unlinkat", e)).map_err(hinted)
+    }
+
+    /// Removes all cgroups below this one.
+    pub fn remove_below(&self) -> Result<()> {
+        let walked = dir::open(self, c".").map(|top| Walk { here: top, names: Vec::new(), until: Instant::now() + WHOLE_PATIENCE }.run());
+        match walked {
+            Ok(Ok(())) | Err(Errno::ENOENT) => Ok(()),
+            Err(e) => Err(Error::call("remove the cgroups below", self.path(), "openat", e)),
+            Ok(Err((names, e))) => {
+                let path = names.iter().fold(self.path().to_path_buf(), |p, n| p.join(OsStr::from_bytes(n.to_bytes())));
+                Err(hinted(Error::call("remove cgroup", &path, "unlinkat", e)))
+            }
+        }
+    }
+}
+
+struct Walk {
+    here: OwnedFd,
+    names: Vec<CString>,
+    until: Instant,
+}
+
+impl Walk {
+    fn run(mut self) -> std::result::Result<(), (Vec<CString>, Errno)> {
+        loop {
+            match self.step() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(e) => return Err((self.names, e)),
+            }
+        }
+    }
+
+    /// Down into the first child; where there is none, up, removing the one that was left. False at the top.
+    fn step(&mut self) -> std::result::Result<bool, Errno> {
+        if Instant::now() > self.until {
+            return Err(Errno::ETIMEDOUT);
+        }
+        if let Some(child) = dir::first_child(self.here.as_fd())? {
+            if let Some(below) = present(dir::open(&self.here, &*child))? {
+                self.here = below;
+                self.names.push(child);
+            }
+            return Ok(true);
+        }
+        let Some(name) = self.names.last() else { return Ok(false) };
+        self.here = dir::open(&self.here, c"..")?;
+        rmdir(self.here.as_fd(), name, BUSY_PATIENCE)?;
+        self.names.pop();
+        Ok(true)
+    }
+}
+
+/// `unlinkat(2)` of an empty cgroup, again while it is busy. Gone already is fine.
+pub(crate) fn rmdir(at: BorrowedFd<'_>, name: &CStr, patience: Duration) -> std::result::Result<(), Errno> {
+    let until = Instant::now() + patience;
+    loop {
+        match present(unlinkat(at, name, AtFlags::REMOVEDIR).map_err(errno)) {
+            Err(Errno::EBUSY) if Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
+            answer => return answer.map(|_| ()),
+        }
+    }
+}
+
+fn hinted(e: Error) -> Error {
+    match e.errno() {
+        Some(Errno::EBUSY) => e.hinted("processes are still in it"),
+        Some(Errno::ETIMEDOUT) => e.hinted("new cgroups are made as fast as they are removed"),
+        Some(errno @ (Errno::EACCES | Errno::EPERM | Errno::EROFS)) => e.hinted(crate::cgroup::right_hint(errno)),
+        _ => e,
+    }
+}
+
+/// CGROUP2_SUPER_MAGIC
+const MAGIC: i64 = 0x6367_7270;
+
+pub(crate) fn is_cgroup2(fd: BorrowedFd<'_>) -> bool {
+    fstatfs(fd).is_ok_and(|s| s.f_type as i64 == MAGIC)
+}
