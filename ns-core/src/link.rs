@@ -181,8 +181,8 @@ impl Link {
         let got = loop {
             match recvmsg(self.fd(), &mut [IoSliceMut::new(&mut bytes)], &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
-                // The other end died with messages of ours unread.
-                Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+                // The other end went with messages of ours unread: said once, before what it sent itself can be read.
+                Err(rustix::io::Errno::CONNRESET) => {}
                 answer => break answer.map_err(|e| Errno::new(e.raw_os_error()))?,
             }
         };

@@ -10,8 +10,27 @@ pub use child::{Child, ChildFd};
 pub use fault::{Call, Fault, Text};
 pub use slot::{Mark, Slot};
 pub use wires::Wires;
+#[cfg(feature = "spawn")]
+pub(crate) use wires::Wire;
 
 use std::fmt;
+
+/// Running one step without a plan, for the tests of crates that write steps.
+#[cfg(feature = "spawn")]
+#[doc(hidden)]
+pub mod testing {
+    use super::{Child, Fault, Slot, Step};
+    use std::os::fd::RawFd;
+
+    /// Runs `step` in the calling process, which is a forked child of a test.
+    ///
+    /// # Safety
+    /// The descriptors in `table` are open; those that the step keeps are left open.
+    pub unsafe fn run(step: &dyn Step, table: &mut [(Slot, RawFd)]) -> Result<(), Fault> {
+        // SAFETY: as the caller says.
+        step.run(&mut unsafe { Child::new(table, None) })
+    }
+}
 
 /// One thing that a child does between clone and exec.
 ///

@@ -2,7 +2,7 @@
 
 use super::{Errno, syscall};
 use linux_raw_sys::general::{
-    __NR_clone3, __NR_execveat, __NR_exit_group, __NR_getpid, __NR_pidfd_send_signal, __NR_waitid, __WALL, CLONE_INTO_CGROUP, CLONE_PIDFD,
+    __NR_clone3, __NR_execveat, __NR_exit_group, __NR_getpid, __NR_pidfd_send_signal, __NR_waitid, __WALL, CLONE_INTO_CGROUP, CLONE_PARENT_SETTID, CLONE_PIDFD,
     P_PIDFD, WEXITED, WNOHANG, clone_args, siginfo_t,
 };
 use std::ffi::{CStr, c_char};
@@ -15,6 +15,8 @@ pub struct CloneArgs<'a> {
     pub flags: u64,
     /// The cgroup to be born in. Linux 5.7.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Where the kernel writes the child's number, as the parent sees it, before the child runs (`CLONE_PARENT_SETTID`).
+    pub parent_tid: Option<&'a std::sync::atomic::AtomicI32>,
 }
 
 /// `clone3(args, size)`: in the parent the child's pidfd, in the child `None`. Linux 5.3; `CLONE_CLEAR_SIGHAND` 5.5.
@@ -33,6 +35,10 @@ pub unsafe fn clone3(args: CloneArgs<'_>) -> Result<Option<RawFd>, Errno> {
     if let Some(cgroup) = args.cgroup {
         raw.flags |= CLONE_INTO_CGROUP;
         raw.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    if let Some(tid) = args.parent_tid {
+        raw.flags |= u64::from(CLONE_PARENT_SETTID);
+        raw.parent_tid = tid.as_ptr() as u64;
     }
     // SAFETY: `raw` and `pidfd` live during the call; memory is copied, so both sides return on stacks of their own.
     let answer = unsafe { syscall(__NR_clone3, [&raw const raw as usize, size_of::<clone_args>(), 0, 0, 0, 0]) }?;

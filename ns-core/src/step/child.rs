@@ -47,7 +47,7 @@ impl AsRawFd for ChildFd {
 #[derive(Debug)]
 pub struct Child<'p> {
     table: &'p mut [(Slot, RawFd)],
-    link: Option<&'p Link>,
+    link: Option<Link>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -55,8 +55,16 @@ impl<'p> Child<'p> {
     /// # Safety
     /// The caller is a child after clone or fork, and the descriptors in `table` are open and stay so until it execs.
     #[cfg(feature = "spawn")]
-    pub(crate) unsafe fn new(table: &'p mut [(Slot, RawFd)], link: Option<&'p Link>) -> Child<'p> {
+    pub(crate) unsafe fn new(table: &'p mut [(Slot, RawFd)], link: Option<Link>) -> Child<'p> {
         Child { table, link, not_send: PhantomData }
+    }
+
+    /// Puts what the caller supplied into the slot at `position`.
+    #[cfg(feature = "spawn")]
+    pub(crate) fn put(&mut self, position: u32, fd: ChildFd) {
+        if let Some(row) = self.table.get_mut(position as usize) {
+            row.1 = fd.as_raw_fd();
+        }
     }
 
     /// The descriptor in `slot`. `EBADF` where the step's wires don't name it.

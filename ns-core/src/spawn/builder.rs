@@ -1,0 +1,120 @@
+//! The builder: runs the outside list with the caller's rights, then stays as the keeper, or leaves.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
+
+use super::station::{Context, Station, Trouble, has_ended};
+use super::{Start, borrow, payload};
+use crate::error::Side;
+use crate::exec::{MAX_ROWS, Row, arrange, close_all_but};
+use crate::link::{Kind, Link, Message};
+use crate::raw::{self, WaitId};
+use crate::step::{Call, Child, ChildFd, Fault, Slot};
+use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_PARENT, SIGKILL};
+use std::os::fd::RawFd;
+
+/// The builder's whole life. Never returns; says on its link why it leaves.
+pub(super) fn run(start: &mut Start<'_>) -> ! {
+    let link = Link::on(start.builder_link);
+    if let Err(fault) = close_all_but(&start.keep_builder) {
+        let _ = link.send(&Message::fault(0, &fault));
+        raw::exit_group(1);
+    }
+    let payload = match birth(start) {
+        Ok(payload) => payload,
+        Err(fault) => {
+            let _ = link.send(&Message::fault(0, &fault));
+            raw::exit_group(1)
+        }
+    };
+    let trouble = match build(start, link, payload) {
+        Ok(()) if start.plan.kept => Trouble::Fault(keep(start, link, payload)),
+        Ok(()) => raw::exit_group(0),
+        Err(trouble) => trouble,
+    };
+    leave(start, link, payload, trouble)
+}
+
+/// Clones the payload. Its own sibling of the caller where nobody keeps it, so that the caller may wait for it.
+fn birth(start: &mut Start<'_>) -> Result<RawFd, Fault> {
+    if let Some((fd, kinds)) = start.joins_pid {
+        raw::setns(borrow(fd), kinds).call("setns")?;
+    }
+    let mut args = payload::clone_args(start.plan, start.cgroup);
+    if !start.plan.kept {
+        args.flags |= u64::from(CLONE_PARENT);
+    }
+    args.parent_tid = Some(start.positions.payload());
+    // SAFETY: the child runs the payload, which keeps to the child's rules and never returns.
+    match unsafe { raw::clone3(args) }.call("clone3")? {
+        Some(pidfd) => Ok(pidfd),
+        None => payload::run(start),
+    }
+}
+
+fn build(start: &mut Start<'_>, link: Link, payload: RawFd) -> Result<(), Trouble> {
+    // Exclusive ends: with a copy here nobody would see the payload's end.
+    raw::close(start.payload_link);
+    raw::close(start.payload_peer);
+    link.send_with(&Message::new(Kind::Pid, 0), borrow(payload)).map_err(|_| Trouble::CallerGone)?;
+    let mut table = std::mem::take(&mut start.outside);
+    // SAFETY: a child; the table's descriptors are its own.
+    let child = unsafe { Child::new(table.as_mut_slice(), Some(link)) };
+    let mut station = Station::new(Side::Outside, child, link, Some(Link::on(start.builder_peer)));
+    let _ = station.child.keep(Slot::PAYLOAD, ChildFd::from_raw(payload));
+    let context = Context::of(start);
+    let list = &start.plan.outside;
+    let mut end = Ok(());
+    for (position, op) in list.ops.iter().enumerate() {
+        start.positions.set(Side::Outside, position);
+        end = station.run(&context, list, op);
+        if end.is_err() {
+            break;
+        }
+    }
+    // Freeing is not for a child.
+    std::mem::forget(table);
+    end
+}
+
+/// Becomes the stub: the caller's pidfd at 3, the payload's at 4, the link at 5, then what is held. Only returns on failure.
+fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> Fault {
+    let mut rows = [Row::moved(-1, -1); MAX_ROWS];
+    let own = [Row::moved(payload, 4), Row::moved(link.raw(), 5)];
+    let mut count = 0;
+    for (to, row) in rows.iter_mut().zip(start.keeper_rows.iter().chain(&own)) {
+        *to = *row;
+        count += 1;
+    }
+    let stub = match arrange(None, rows.get(..count).unwrap_or_default(), [start.stub, -1]) {
+        Ok([stub, _]) => stub,
+        Err(fault) => return fault,
+    };
+    let argv = [c"(ns-keeper)".as_ptr(), std::ptr::null()];
+    let envp = [std::ptr::null()];
+    // SAFETY: both arrays are null-terminated and on this stack.
+    Fault::new("execveat", unsafe { raw::execveat(stub, c"", argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH) })
+}
+
+/// Says why, takes the payload along, and ends.
+fn leave(start: &Start<'_>, link: Link, payload: RawFd, trouble: Trouble) -> ! {
+    let position = start.positions.get(Side::Outside) as u32;
+    let gone = has_ended(payload);
+    let message = match trouble {
+        // The payload's end makes calls on it fail: it is to blame, not the step.
+        Trouble::Fault(fault) if !gone => Some(Message::fault(position, &fault)),
+        Trouble::CallerGone => None,
+        _ => Some(ended(start, payload)),
+    };
+    let sent = message.map(|message| link.send(&message));
+    if start.plan.kept && !gone {
+        let _ = raw::pidfd_send_signal(borrow(payload), SIGKILL as i32);
+        let _ = raw::waitid(borrow(payload), true);
+    }
+    raw::exit_group(if matches!(sent, Some(Ok(()))) { 1 } else { 2 })
+}
+
+/// How the payload ended, where it is the builder's own child; otherwise the caller can ask.
+fn ended(start: &Start<'_>, payload: RawFd) -> Message {
+    let end = if start.plan.kept { raw::waitid(borrow(payload), true).ok().flatten() } else { None };
+    let WaitId { code, status } = end.unwrap_or(WaitId { code: 0, status: 0 });
+    Message::ended(Kind::Left, code, status)
+}

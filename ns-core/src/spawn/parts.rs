@@ -1,0 +1,376 @@
+//! The caller's side of a start: both children, their sockets, what they have said.
+
+use super::position::Positions;
+use super::station::has_ended;
+use crate::error::{Error, Place, Side};
+use crate::link::{Kind, Link, Message, Received};
+use crate::namespace::Namespaces;
+use crate::pidfd::PidFd;
+use crate::plan::{Op, Sealed};
+use crate::raw::{self, Errno, WaitId};
+use crate::step::{ChildFd, Fault, Mark, Slot};
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::net::RecvFlags;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// How long an end is waited for before its process is left to the kernel: it may be stuck there.
+const REAP_LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Parts {
+    sealed: Sealed,
+    /// Indexed by side; `None` once the other end has gone.
+    links: [Option<OwnedFd>; 2],
+    builder: Option<PidFd>,
+    payload: Option<PidFd>,
+    positions: Positions,
+    events: OwnedFd,
+    marks: u64,
+    pub paused: VecDeque<(Side, usize)>,
+    pub pauses_seen: usize,
+    taken: Vec<(Slot, OwnedFd)>,
+    ready: bool,
+    /// Why a side left, by its own word.
+    left: [Option<WaitId>; 2],
+    /// The keeper's word on the payload's end.
+    pub exit: Option<WaitId>,
+    reaped: [bool; 2],
+    /// Detached from: nothing is ended any more when this is dropped.
+    released: bool,
+}
+
+/// What [`Parts::next`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Happening {
+    Born,
+    Mark,
+    Paused,
+    Fd(Slot),
+    Running,
+    Exit,
+    Nothing,
+}
+
+const fn index(side: Side) -> usize {
+    match side {
+        Side::Outside => 0,
+        Side::Inside => 1,
+    }
+}
+
+impl Parts {
+    pub fn new(sealed: Sealed, builder: OwnedFd, payload: OwnedFd, first: PidFd, positions: Positions) -> Result<Parts, Error> {
+        let with_builder = sealed.0.builder;
+        let (first_builder, first_payload) = if with_builder { (Some(first), None) } else { (None, Some(first)) };
+        let events = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(super::failed("epoll_create1"));
+        let mut parts = Parts {
+            sealed,
+            links: [with_builder.then_some(builder), Some(payload)],
+            builder: first_builder,
+            payload: first_payload,
+            positions,
+            // Replaced below: the children must be in the value first, which ends them where it fails.
+            events: super::pair().map(|ends| ends.0)?,
+            marks: 0,
+            paused: VecDeque::new(),
+            pauses_seen: 0,
+            taken: Vec::new(),
+            ready: false,
+            left: [None; 2],
+            exit: None,
+            reaped: [false; 2],
+            released: false,
+        };
+        parts.events = events?;
+        for link in parts.links.iter().flatten() {
+            let added = epoll::add(&parts.events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+            added.map_err(super::failed("epoll_ctl"))?;
+        }
+        Ok(parts)
+    }
+
+    pub fn events(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+
+    pub fn payload(&self) -> Option<&PidFd> {
+        self.payload.as_ref()
+    }
+
+    pub fn builder(&self) -> Option<&PidFd> {
+        self.builder.as_ref()
+    }
+
+    pub fn sealed(&self) -> &Sealed {
+        &self.sealed
+    }
+
+    pub fn is_kept(&self) -> bool {
+        self.sealed.0.kept
+    }
+
+    /// Whether the payload is the init of a pid namespace.
+    pub fn is_init(&self) -> bool {
+        self.sealed.0.unshare.contains(Namespaces::PID)
+    }
+
+    fn link(&self, side: Side) -> Option<Link> {
+        self.links[index(side)].as_ref().map(|fd| Link::on(fd.as_raw_fd()))
+    }
+
+    pub fn link_fd(&self, side: Side) -> Option<BorrowedFd<'_>> {
+        self.links[index(side)].as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn send(&self, side: Side, message: &Message) -> Result<(), Error> {
+        match self.link(side) {
+            // A child that has gone says why on its link: that is the better error, and next.
+            Some(link) => link.send(message).or(Ok(())),
+            None => Ok(()),
+        }
+    }
+
+    pub fn supply(&self, side: Side, number: u32, fd: BorrowedFd<'_>) -> Result<(), Error> {
+        let Some(link) = self.link(side) else { return Ok(()) };
+        link.send_fd(number, fd).map_err(|fault| Error::call("supply a descriptor", fault.errno))
+    }
+
+    pub fn say_ids(&self) -> Result<(), Error> {
+        self.send(Side::Inside, &Message::new(Kind::Mark, self.number(Mark::IDS)))
+    }
+
+    pub fn number(&self, mark: Mark) -> u32 {
+        self.sealed.0.marks.iter().position(|one| *one == mark).unwrap_or_default() as u32
+    }
+
+    pub fn has_heard(&self, mark: Mark) -> bool {
+        self.marks & 1 << self.number(mark) != 0
+    }
+
+    pub fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
+        let found = self.taken.iter().position(|(there, _)| *there == slot)?;
+        Some(self.taken.remove(found).1)
+    }
+
+    /// The next thing that one of the children says. An error: everything that was started has ended and is reaped.
+    pub fn next(&mut self) -> Result<Happening, Error> {
+        if self.is_running() {
+            return Ok(Happening::Running);
+        }
+        let Some(side) = self.wait_readable()? else { return Err(self.explain()) };
+        self.hear(side)
+    }
+
+    /// Hears what `side` has to say now.
+    pub fn hear(&mut self, side: Side) -> Result<Happening, Error> {
+        let Some(link) = self.link(side) else { return Ok(Happening::Nothing) };
+        match link.receive(RecvFlags::empty()).map_err(|e| Error::call("recvmsg", e))? {
+            Received::End => self.end_of(side),
+            Received::Message(message, fd) => self.take_in(side, message, fd),
+        }
+    }
+
+    fn wait_readable(&self) -> Result<Option<Side>, Error> {
+        let open: Vec<(Side, BorrowedFd<'_>)> =
+            [Side::Inside, Side::Outside].into_iter().filter_map(|side| Some((side, self.link_fd(side)?))).collect();
+        if open.is_empty() {
+            return Ok(None);
+        }
+        let mut fds: Vec<PollFd<'_>> = open.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        loop {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(super::failed("poll")(e)),
+                Ok(_) => break,
+            }
+        }
+        let first = fds.iter().position(|fd| !fd.revents().is_empty()).unwrap_or_default();
+        Ok(Some(open[first].0))
+    }
+
+    fn take_in(&mut self, side: Side, message: Message, fd: Option<ChildFd>) -> Result<Happening, Error> {
+        // SAFETY: the descriptor came with the message, and is nobody else's.
+        let fd = fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });
+        Ok(match (message.kind, fd) {
+            (Kind::Pid, Some(fd)) => {
+                // SAFETY: as above; the builder sends the payload's pidfd.
+                self.payload = Some(unsafe { PidFd::from_raw(std::os::fd::IntoRawFd::into_raw_fd(fd)) });
+                Happening::Born
+            }
+            (Kind::Mark, _) => {
+                self.marks |= 1 << (message.number & 63);
+                Happening::Mark
+            }
+            (Kind::Pause, _) => {
+                self.paused.push_back((side, message.number as usize));
+                self.pauses_seen += 1;
+                Happening::Paused
+            }
+            (Kind::Slot, Some(fd)) => match self.sealed.0.list(side).slots.get(message.number as usize).copied() {
+                Some(slot) => {
+                    self.taken.push((slot, fd));
+                    Happening::Fd(slot)
+                }
+                None => Happening::Nothing,
+            },
+            (Kind::Fault, _) => return Err(self.fail(side, &message)),
+            (Kind::Ready, _) => {
+                self.ready = true;
+                Happening::Nothing
+            }
+            (Kind::Left, _) => {
+                self.left[index(side)] = Some(WaitId { code: message.code, status: message.status });
+                Happening::Nothing
+            }
+            (Kind::Exit, _) => {
+                self.exit = Some(WaitId { code: message.code, status: message.status });
+                Happening::Exit
+            }
+            _ => Happening::Nothing,
+        })
+    }
+
+    fn end_of(&mut self, side: Side) -> Result<Happening, Error> {
+        if let Some(link) = self.links[index(side)].take() {
+            let _ = epoll::delete(&self.events, &link);
+        }
+        if self.links.iter().all(Option::is_none) && !self.is_running() && !self.has_ended_well() {
+            return Err(self.explain());
+        }
+        Ok(if self.is_running() { Happening::Running } else { Happening::Nothing })
+    }
+
+    /// A kept payload that was quick: its keeper has reported the end before the caller looked.
+    fn has_ended_well(&self) -> bool {
+        self.ready && self.exit.is_some()
+    }
+
+    /// The program runs: ready was said, its socket closed by exec, and the builder has done its part.
+    pub fn is_running(&mut self) -> bool {
+        let execed = self.ready && self.links[1].is_none();
+        if !execed || self.is_kept() || self.builder.is_none() {
+            return execed;
+        }
+        self.links[0].is_none() && self.builder_left_well()
+    }
+
+    fn builder_left_well(&mut self) -> bool {
+        if self.reaped[0] {
+            return true;
+        }
+        let end = self.builder.as_ref().map(|builder| raw::waitid(builder.as_fd(), true));
+        // ECHILD: the caller ignores SIGCHLD; the payload's word "ready" came after the builder's "built".
+        let well = matches!(end, Some(Ok(Some(WaitId { code: 1, status: 0 })) | Err(Errno::ECHILD)));
+        self.reaped[0] = true;
+        well
+    }
+
+    fn place(&self, side: Side, position: usize, row: u32) -> Place {
+        let list = self.sealed.0.list(side);
+        let (number, of) = list.number(position);
+        let op = list.ops.get(position);
+        let what = match op {
+            Some(Op::Exec) => self.sealed.0.exec.to_string(),
+            Some(op) => op.to_string(),
+            None => String::new(),
+        };
+        let row = (row != Fault::NO_ROW).then_some(row).and_then(|row| match op {
+            Some(Op::Step(step, _)) => step.row(row).map(ToString::to_string),
+            Some(Op::Exec) if self.sealed.0.exec.alternatives() > 1 => self.sealed.0.exec.alternative(row),
+            _ => None,
+        });
+        Place { side, number, of, what, row }
+    }
+
+    /// A step failed: ends everything, and says which.
+    fn fail(&mut self, side: Side, message: &Message) -> Error {
+        self.end();
+        let call = String::from_utf8_lossy(&message.call);
+        let call = call.trim_end_matches('\0').to_owned();
+        Error::step(self.place(side, message.number as usize, message.row), call, Errno::new(message.code), message.text.to_string())
+    }
+
+    /// Both have gone without naming a fault: finds the one that went first.
+    fn explain(&mut self) -> Error {
+        let inside_end = self.left[0].filter(|end| end.code != 0).or_else(|| self.reap(Side::Inside));
+        let outside_end = self.reap(Side::Outside);
+        let killed = |end: Option<WaitId>| end.filter(|end| end.code != 1);
+        let (side, end) = match (killed(outside_end), killed(inside_end)) {
+            // The builder said that the payload had gone, or was killed with nothing to say of it.
+            (None, Some(end)) => (Side::Inside, Some(end)),
+            (Some(_), Some(end)) if self.left[0].is_some() => (Side::Inside, Some(end)),
+            (Some(end), _) => (Side::Outside, Some(end)),
+            (None, None) if self.left[1].is_some() => (Side::Outside, outside_end),
+            (None, None) => (Side::Inside, inside_end),
+        };
+        let how = match end {
+            Some(WaitId { code: 1, status }) => format!("left with status {status} and no word"),
+            Some(WaitId { status, .. }) => format!("killed by signal {status}"),
+            None => "ended without a word".to_owned(),
+        };
+        self.end();
+        Error::died(self.place(side, self.positions.get(side), Fault::NO_ROW), how)
+    }
+
+    /// Waits for a child's end, and reaps it where it is the caller's.
+    fn reap(&mut self, side: Side) -> Option<WaitId> {
+        let at = index(side);
+        if self.reaped[at] {
+            return None;
+        }
+        let pidfd = if side == Side::Outside { self.builder.as_ref() } else { self.payload.as_ref() }?;
+        if !pidfd.ended_within(REAP_LIMIT) {
+            return None;
+        }
+        self.reaped[at] = true;
+        raw::waitid(pidfd.as_fd(), false).ok().flatten()
+    }
+
+    /// The payload of a builder that died before it could tell of it: the kernel has noted its number.
+    fn find_orphan(&mut self) {
+        if self.payload.is_none() && !self.is_kept() {
+            let number = self.positions.payload().load(std::sync::atomic::Ordering::Relaxed);
+            if let Ok(number @ 1..) = u32::try_from(number) {
+                // Not reaped, so the number is still its own.
+                self.payload = PidFd::open(number).ok();
+            }
+        }
+    }
+
+    /// Ends and reaps what was started.
+    pub fn end(&mut self) {
+        if self.released {
+            return;
+        }
+        self.released = true;
+        let kill = |pidfd: Option<&PidFd>| pidfd.map(|fd| raw::pidfd_send_signal(fd.as_fd(), 9));
+        if !self.reaped[0] {
+            kill(self.builder.as_ref());
+            self.reap(Side::Outside);
+        }
+        self.find_orphan();
+        if !self.reaped[1] {
+            kill(self.payload.as_ref());
+            self.reap(Side::Inside);
+        }
+        self.links = [None, None];
+    }
+
+    /// From here on nothing is ended when the value is dropped.
+    pub fn release(&mut self) {
+        self.released = true;
+    }
+
+    /// Whether the payload's process has ended, asked without waiting.
+    pub fn payload_has_ended(&self) -> bool {
+        self.payload.as_ref().is_some_and(|pidfd| has_ended(pidfd.as_fd().as_raw_fd()))
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,92 @@
+//! The payload: runs the inside list in its new namespaces, then becomes the program.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
+
+use super::station::{Context, Station, Trouble};
+use super::{Start, borrow};
+use crate::error::Side;
+use crate::exec::{arrange, close_all_but};
+use crate::link::{Kind, Link, Message};
+use crate::namespace::Namespaces;
+use crate::plan::{Compiled, Op};
+use crate::raw::{self, CloneArgs};
+use crate::step::{Child, Fault, Mark};
+use linux_raw_sys::general::CLONE_CLEAR_SIGHAND;
+use std::os::fd::RawFd;
+
+/// The namespaces that it is born in; the network's and the cgroup's it makes itself while the builder works. With a builder it is born
+/// into that one's mount namespace.
+pub(super) fn clone_args<'a>(plan: &Compiled, cgroup: Option<RawFd>) -> CloneArgs<'a> {
+    let later = Namespaces::NET | Namespaces::CGROUP | if plan.builder { Namespaces::MOUNT } else { Namespaces::empty() };
+    let born = plan.unshare - later;
+    CloneArgs { flags: CLONE_CLEAR_SIGHAND | u64::from(born.bits()), cgroup: cgroup.map(borrow), parent_tid: None }
+}
+
+/// The payload's whole life before its program. Never returns; says on its link why it leaves.
+pub(super) fn run(start: &mut Start<'_>) -> ! {
+    let link = Link::on(start.payload_link);
+    let left = match close_all_but(&start.keep_payload) {
+        Ok(()) => live(start, link),
+        Err(fault) => (link, Trouble::Fault(fault)),
+    };
+    let (link, trouble) = left;
+    let position = start.positions.get(Side::Inside) as u32;
+    let _ = match trouble {
+        Trouble::Fault(fault) => link.send(&Message::fault(position, &fault)),
+        Trouble::PeerGone => link.send(&Message::new(Kind::Left, 0)),
+        Trouble::CallerGone => Ok(()),
+    };
+    raw::exit_group(1)
+}
+
+fn live(start: &mut Start<'_>, link: Link) -> (Link, Trouble) {
+    let mut table = std::mem::take(&mut start.inside);
+    // SAFETY: a child; the table's descriptors are its own.
+    let child = unsafe { Child::new(table.as_mut_slice(), Some(link)) };
+    let peer = start.plan.builder.then_some(Link::on(start.payload_peer));
+    let mut station = Station::new(Side::Inside, child, link, peer);
+    let context = Context::of(start);
+    let list = &start.plan.inside;
+    for (position, op) in list.ops.iter().enumerate() {
+        start.positions.set(Side::Inside, position);
+        if let Err(trouble) = station.run(&context, list, op) {
+            std::mem::forget(table);
+            return (link, trouble);
+        }
+        if matches!(op, Op::Wait(mark) if *mark == Mark::BUILT) {
+            station.part();
+        }
+    }
+    let end = become_program(start, &mut station);
+    std::mem::forget(table);
+    end
+}
+
+/// The last word before exec is "ready": end-of-file alone does not tell an exec from a death.
+fn become_program(start: &Start<'_>, station: &mut Station<'_>) -> (Link, Trouble) {
+    let exec = &start.plan.exec;
+    let before = station.link;
+    if let Err(trouble) = station.wait_go() {
+        return (before, trouble);
+    }
+    let arranged = exec.enter_directory().and_then(|()| {
+        let stub = if exec.is_as_pid2() { start.stub } else { -1 };
+        arrange(Some(&station.child), &start.exec_rows, [before.raw(), stub])
+    });
+    match arranged {
+        Ok([link, stub]) => (Link::on(link), execute(start, station, Link::on(link), stub)),
+        Err(fault) => (before, Trouble::Fault(fault)),
+    }
+}
+
+fn execute(start: &Start<'_>, station: &mut Station<'_>, link: Link, stub: RawFd) -> Trouble {
+    let exec = &start.plan.exec;
+    if link.send(&Message::new(Kind::Ready, 0)).is_err() {
+        return Trouble::CallerGone;
+    }
+    if let Err(fault) = exec.reset_signals() {
+        return Trouble::Fault(fault);
+    }
+    let fault: Fault = if exec.is_as_pid2() { exec.execute_stub(&station.child, stub) } else { exec.execute(&station.child) };
+    Trouble::Fault(fault)
+}
+

@@ -1,0 +1,129 @@
+//! A payload whose program runs.
+
+use super::parts::Parts;
+use crate::error::{Error, Side};
+use crate::exit::Exit;
+use crate::pidfd::PidFd;
+use crate::raw::{self, Errno, WaitId};
+use crate::step::Slot;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A payload whose program runs. `AsFd`: readable when [`Running::try_wait`] has something.
+///
+/// Dropped, it leaves the payload alone, as [`std::process::Child`] does; one that is kept ends with the calling process.
+#[derive(Debug)]
+pub struct Running {
+    parts: Parts,
+    exit: Option<Exit>,
+}
+
+impl Running {
+    pub(super) fn new(mut parts: Parts) -> Running {
+        parts.release();
+        Running { parts, exit: None }
+    }
+
+    /// The payload's pidfd.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.parts.payload().map_or(self.parts.events(), AsFd::as_fd)
+    }
+
+    /// The payload as a process.
+    pub fn payload(&self) -> Option<&PidFd> {
+        self.parts.payload()
+    }
+
+    /// The keeper of a kept payload.
+    pub fn keeper(&self) -> Option<&PidFd> {
+        self.parts.builder().filter(|_| self.parts.is_kept())
+    }
+
+    /// A descriptor that a step has sent.
+    pub fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
+        self.parts.take(slot)
+    }
+
+    /// Waits for the end, and reaps.
+    pub fn wait(&mut self) -> Result<Exit, Error> {
+        loop {
+            if let Some(exit) = self.try_wait()? {
+                return Ok(exit);
+            }
+            let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(super::failed("poll")(e)),
+            }
+        }
+    }
+
+    /// The end, if it has come.
+    pub fn try_wait(&mut self) -> Result<Option<Exit>, Error> {
+        if self.exit.is_none() {
+            self.exit = if self.parts.is_kept() { self.kept_end()? } else { self.own_end()? };
+        }
+        Ok(self.exit)
+    }
+
+    fn own_end(&mut self) -> Result<Option<Exit>, Error> {
+        let init = self.parts.is_init();
+        match raw::waitid(self.pidfd(), false) {
+            Ok(end) => Ok(end.map(|end| Exit::new(end, init))),
+            Err(Errno::ECHILD) => Err(Error::refused("the payload's status is lost: the caller ignores SIGCHLD, or waited elsewhere")),
+            Err(e) => Err(Error::call("waitid", e)),
+        }
+    }
+
+    /// The keeper's word, then the keeper's own end.
+    fn kept_end(&mut self) -> Result<Option<Exit>, Error> {
+        while self.parts.exit.is_none() {
+            let Some(link) = self.parts.link_fd(Side::Outside) else { return Err(self.keeper_lost()) };
+            if !is_readable(link) {
+                return Ok(None);
+            }
+            if let Err(e) = self.parts.hear(Side::Outside) {
+                // It could not become the keeper: its end has taken the payload along.
+                self.reap_keeper();
+                return Err(e);
+            }
+        }
+        let Some(end) = self.parts.exit else { return Ok(None) };
+        self.reap_keeper();
+        Ok(Some(Exit::new(end, self.parts.is_init())))
+    }
+
+    fn reap_keeper(&mut self) -> Option<WaitId> {
+        self.parts.builder().and_then(|keeper| raw::waitid(keeper.as_fd(), true).ok().flatten())
+    }
+
+    /// The keeper died, and the kernel has ended the payload with it.
+    fn keeper_lost(&mut self) -> Error {
+        let how = match self.reap_keeper() {
+            Some(WaitId { code: 1, status }) => format!("left with status {status}"),
+            Some(WaitId { status, .. }) => format!("was killed by signal {status}"),
+            None => "has gone".to_owned(),
+        };
+        Error::refused(format!("the keeper {how}, and the payload has ended with it"))
+    }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+}
+
+impl AsFd for Running {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        let link = self.parts.link_fd(Side::Outside).filter(|_| self.parts.is_kept());
+        link.unwrap_or(self.pidfd())
+    }
+}
+
+impl Running {
+    /// Whether the end has been seen.
+    pub fn has_ended(&self) -> bool {
+        self.exit.is_some() || self.parts.payload_has_ended()
+    }
+}

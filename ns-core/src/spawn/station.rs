@@ -1,0 +1,166 @@
+//! One child at work: its list, its sockets, what it has heard.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
+
+use super::{Start, borrow, ids};
+use crate::error::Side;
+use crate::link::{Kind, Link, Message, Received};
+use crate::plan::{List, Op};
+use crate::raw;
+use crate::step::{Call, Child, Fault, Mark, Slot};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::RecvFlags;
+use std::os::fd::AsFd;
+
+/// Why a child does not go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trouble {
+    Fault(Fault),
+    /// The other child has gone; it, or the caller, knows why.
+    PeerGone,
+    /// Nobody is left to tell.
+    CallerGone,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Trouble {
+        Trouble::Fault(fault)
+    }
+}
+
+pub(super) struct Station<'p> {
+    pub side: Side,
+    pub child: Child<'p>,
+    pub link: Link,
+    peer: Option<Link>,
+    heard: u64,
+    proceeded: u32,
+    paused: u32,
+    go: bool,
+}
+
+impl<'p> Station<'p> {
+    pub fn new(side: Side, child: Child<'p>, link: Link, peer: Option<Link>) -> Station<'p> {
+        Station { side, child, link, peer, heard: 0, proceeded: 0, paused: 0, go: false }
+    }
+
+    /// One operation of the list.
+    pub fn run(&mut self, start: &Context<'_>, list: &List, op: &Op) -> Result<(), Trouble> {
+        match op {
+            Op::Step(step, _) => Ok(step.run(&mut self.child)?),
+            Op::MapIds(_) => Ok(self.map_ids(start)?),
+            Op::Wait(mark) => self.wait_mark(start.number(*mark)),
+            Op::Say(mark) => self.say(start, *mark),
+            Op::Pause(..) => self.pause(list, op),
+            Op::Exec => Ok(()),
+        }
+    }
+
+    fn map_ids(&mut self, start: &Context<'_>) -> Result<(), Fault> {
+        let (proc, payload) = (self.child.fd(Slot::PROC)?, self.child.fd(Slot::PAYLOAD)?);
+        let (uids, gids) = start.maps;
+        ids::write_maps(proc, payload, uids, gids, start.deny_setgroups)?;
+        let user_ns = ids::user_namespace(proc, payload)?;
+        self.child.keep(Slot::USER_NS, user_ns).map(drop)
+    }
+
+    fn say(&mut self, start: &Context<'_>, mark: Mark) -> Result<(), Trouble> {
+        let message = Message::new(Kind::Mark, start.number(mark));
+        if self.side == Side::Inside {
+            self.link.send(&message).map_err(|_| Trouble::CallerGone)?;
+            // A builder that waits for nothing more may be done already; one that died is noticed at "built".
+            let _ = self.peer.map(|peer| peer.send(&message));
+            return Ok(());
+        }
+        match self.peer {
+            Some(peer) => peer.send(&message).map_err(|_| Trouble::PeerGone),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_mark(&mut self, number: u32) -> Result<(), Trouble> {
+        while self.heard & 1 << number == 0 {
+            self.listen()?;
+        }
+        Ok(())
+    }
+
+    /// After this nothing is expected of the builder, which may leave, or become the keeper.
+    pub fn part(&mut self) {
+        self.peer = None;
+    }
+
+    fn pause(&mut self, list: &List, op: &Op) -> Result<(), Trouble> {
+        let position = list.ops.iter().position(|other| std::ptr::eq(other, op)).unwrap_or_default();
+        self.link.send(&Message::new(Kind::Pause, position as u32)).map_err(|_| Trouble::CallerGone)?;
+        self.paused += 1;
+        while self.proceeded < self.paused {
+            self.listen()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the caller's last word.
+    pub fn wait_go(&mut self) -> Result<(), Trouble> {
+        while !self.go {
+            self.listen()?;
+        }
+        Ok(())
+    }
+
+    /// Hears one message, of the other child or the caller.
+    fn listen(&mut self) -> Result<(), Trouble> {
+        let peer = self.peer.unwrap_or(self.link);
+        let (link_fd, peer_fd) = (self.link.fd(), peer.fd());
+        let mut fds = [PollFd::from_borrowed_fd(link_fd, PollFlags::IN), PollFd::from_borrowed_fd(peer_fd, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Trouble::Fault(Fault::new("poll", raw::Errno::new(e.raw_os_error())))),
+        }
+        let [link, other] = fds;
+        if !link.revents().is_empty() {
+            return self.hear(self.link, Trouble::CallerGone);
+        }
+        if !other.revents().is_empty() && self.peer.is_some() {
+            return self.hear(peer, Trouble::PeerGone);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, from: Link, gone: Trouble) -> Result<(), Trouble> {
+        match from.receive(RecvFlags::empty()).call("recvmsg")? {
+            Received::End => return Err(gone),
+            Received::Message(Message { kind: Kind::Mark, number, .. }, _) => self.heard |= 1 << (number & 63),
+            Received::Message(Message { kind: Kind::Pause, .. }, _) => self.proceeded += 1,
+            Received::Message(Message { kind: Kind::Go, .. }, _) => self.go = true,
+            Received::Message(Message { kind: Kind::Slot, number, .. }, Some(fd)) => self.child.put(number, fd),
+            Received::Message(..) => {}
+        }
+        Ok(())
+    }
+}
+
+/// What operations read besides the list.
+pub(super) struct Context<'a> {
+    marks: &'a [Mark],
+    maps: (&'a [u8], &'a [u8]),
+    deny_setgroups: bool,
+}
+
+impl<'a> Context<'a> {
+    pub fn of(start: &'a Start<'_>) -> Context<'a> {
+        let deny_setgroups = start.plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups());
+        Context { marks: &start.plan.marks, maps: (&start.maps.0, &start.maps.1), deny_setgroups }
+    }
+
+    fn number(&self, mark: Mark) -> u32 {
+        self.marks.iter().position(|one| *one == mark).unwrap_or_default() as u32
+    }
+}
+
+/// Whether a process has ended, asked without waiting.
+pub(super) fn has_ended(pidfd: std::os::fd::RawFd) -> bool {
+    let fd = borrow(pidfd);
+    let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+}
