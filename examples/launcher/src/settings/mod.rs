@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use bind::{Bind, BindOptions};
+pub(crate) use cli::root_refused;
 pub use cli::{Parsed, parse};
 pub use name::MachineName;
 pub use network::{IfName, Network};
@@ -60,7 +61,7 @@ pub struct Settings {
 pub enum TreeSource {
     /// `-D`, or the current directory: absolute.
     Directory(PathBuf),
-    /// `-M` alone: a directory of the machine's name in one of [`IMAGE_DIRECTORIES`].
+    /// `-M` alone: a directory of the machine's name in one of [`crate::guest::IMAGE_DIRECTORIES`].
     Image,
 }
 

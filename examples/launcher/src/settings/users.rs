@@ -24,8 +24,6 @@ pub enum PrivateUsers {
 
 /// As many as a container of any distribution needs, and as the other tools hand out.
 const LEN: u32 = 65536;
-/// Stands for "unchanged" in `chown(2)`, so it is no id.
-const NO_ID: u32 = u32::MAX;
 
 impl PrivateUsers {
     pub(super) fn parse(value: &str) -> Result<PrivateUsers, Error> {
@@ -52,7 +50,8 @@ fn parse_range(text: &str) -> Result<PrivateUsers, &'static str> {
     match (start, len) {
         (0, _) => Err("the host's id 0 is not given to a container; 'identity' maps 0 to itself"),
         (_, 0) => Err("the range is empty"),
-        (start, len) if start.checked_add(len).is_none_or(|end| end > NO_ID) => Err("the range ends above 4294967294"),
+        // 4294967295 stands for "unchanged" in chown(2), so the sum itself has to be a number below.
+        (start, len) if start.checked_add(len).is_none() => Err("the range ends above 4294967294"),
         (start, len) => Ok(PrivateUsers::Range { start, len }),
     }
 }
