@@ -105,7 +105,7 @@ fn candidates(machine: &MachineName) -> impl Iterator<Item = u32> {
     let count = u64::from((LAST - FIRST) / BLOCK + 1);
     (0..TRIES).map(move |attempt| {
         let hash = SipHasher24::new_with_keys(KEY.0, KEY.1.wrapping_add(attempt)).hash(machine.as_str().as_bytes());
-        // The remainder is below 28,664.
+        // The remainder is below the count.
         FIRST + (hash % count) as u32 * BLOCK
     })
 }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     /// The first choice for "box"; were it to change, the containers of that name would get other ids.
-    const BOX: u32 = 0;
+    const BOX: u32 = 1_210_187_776;
 
     #[test]
     fn the_same_machine_gets_the_same_and_two_never_share() {
