@@ -38,7 +38,7 @@ const LONGEST_TABLE: usize = 64 << 20;
 const SUPERVISOR: &str = "supervisor";
 
 impl Hierarchy {
-    /// Finds the mounted cgroup2 file system in `/proc/self/mountinfo`: at `/sys/fs/cgroup` (pure), `/sys/fs/cgroup/unified` (hybrid), or
+    /// Finds the mounted cgroup2 file system in `/proc/thread-self/mountinfo`: at `/sys/fs/cgroup` (pure), `/sys/fs/cgroup/unified` (hybrid), or
     /// wherever it is, a writable one before a read-only one.
     ///
     /// NotMounted and ReadOnly say what to mount.
@@ -96,9 +96,9 @@ impl Hierarchy {
         &self.root
     }
 
-    /// The cgroup that this process is in: `/proc/self/cgroup`, opened with `openat2(2)` below the root.
+    /// The cgroup that this process is in: `/proc/thread-self/cgroup`, opened with `openat2(2)` below the root.
     pub fn own(&self) -> Result<Cgroup> {
-        let text = read_proc(Path::new("/proc/self/cgroup"))?;
+        let text = read_proc(Path::new("/proc/thread-self/cgroup"))?;
         let own = own_path(&text);
         let below = own.as_deref().and_then(|own| own.strip_prefix(&self.mounted).ok()).filter(|below| inside(below));
         let Some(below) = below else {
@@ -139,8 +139,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// By the thread's own directory: a thread may have a mount namespace of its own.
 fn table() -> Result<Vec<Mount>> {
-    read_proc(Path::new("/proc/self/mountinfo")).map(|t| mountinfo::parse(&t))
+    read_proc(Path::new("/proc/thread-self/mountinfo")).map(|t| mountinfo::parse(&t))
 }
 
 fn read_proc(path: &Path) -> Result<Vec<u8>> {

@@ -23,14 +23,15 @@ use std::time::Duration;
 ///     join-0/ …     processes that join it: the same limits and devices, the guest not disturbed
 /// ```
 ///
-/// While it is open no other can be created of the same name: the directory is locked, `flock(2)`. The lock goes with the last
-/// descriptor of it, so a process that outlives its creator and should keep the name must keep a copy. Dropping it leaves the cgroup;
-/// [`Machine::remove`] removes it.
+/// While it is open no other can be created of the same name: the directory is locked, `flock(2)`. Dropping it unlocks the directory and
+/// leaves the cgroup; [`Machine::remove`] removes it. When the process is killed instead, the lock goes with the last copy of the
+/// descriptor, as children have one until they exec or close it.
 pub struct Machine {
     place: Cgroup,
     cgroup: Cgroup,
     name: Name,
     enabled: Enabled,
+    _lock: Lock,
 }
 
 /// The directory of all machines.
@@ -63,15 +64,15 @@ impl Machine {
     fn create_in(place: Cgroup, name: &Name) -> Result<Machine> {
         let on = place.enable(Controllers::USUAL)?;
         if let Some(old) = Cgroup::open_if_present(&place, name)? {
-            lock(&old, &place, name)?;
+            let _lock = Lock::take(&old, &place, name)?;
             refuse_populated(&old)?;
             old.remove()?;
         }
         let cgroup = Cgroup::open_or_create(&place, name)?;
-        lock(&cgroup, &place, name)?;
+        let lock = Lock::take(&cgroup, &place, name)?;
         let below = cgroup.enable(on.on())?;
         let enabled = if below.missing().is_empty() { on } else { below };
-        Ok(Machine { place, cgroup, name: name.clone(), enabled })
+        Ok(Machine { place, cgroup, name: name.clone(), enabled, _lock: lock })
     }
 
     /// Opens the cgroup of a running machine, without its lock, to look at it, freeze or kill it. NotFound where there is none.
@@ -192,17 +193,31 @@ fn leave(place: Cgroup) -> Result<()> {
     }
 }
 
-/// `flock(2)` on the directory, which must still be the one that has the name: another process may have removed it meanwhile.
-fn lock(cgroup: &Cgroup, place: &Cgroup, name: &Name) -> Result<()> {
-    let fail = |call, e| Error::call("lock cgroup", cgroup.path(), call, errno(e));
-    flock(cgroup, FlockOperation::NonBlockingLockExclusive).map_err(|e| match errno(e) {
-        Errno::EAGAIN => fail("flock", e).of_kind(ErrorKind::Busy).hinted("another process holds the machine of this name"),
-        _ => fail("flock", e),
-    })?;
-    let held = fstat(cgroup).map_err(|e| fail("fstat", e))?;
-    let named = statat(place, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(|e| fail("fstatat", e))?;
-    // ENOENT lets the caller begin again.
-    if held.st_ino == named.st_ino { Ok(()) } else { Err(fail("fstatat", rustix::io::Errno::NOENT)) }
+/// `flock(2)` on a machine's directory.
+struct Lock(Cgroup);
+
+impl Lock {
+    /// The directory must still be the one that has the name: another process may have removed it meanwhile.
+    fn take(cgroup: &Cgroup, place: &Cgroup, name: &Name) -> Result<Lock> {
+        let fail = |call, e| Error::call("lock cgroup", cgroup.path(), call, errno(e));
+        let lock = cgroup.try_clone()?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| match errno(e) {
+            Errno::EAGAIN => fail("flock", e).of_kind(ErrorKind::Busy).hinted("another process holds the machine of this name"),
+            _ => fail("flock", e),
+        })?;
+        let lock = Lock(lock);
+        let held = fstat(cgroup).map_err(|e| fail("fstat", e))?;
+        let named = statat(place, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(|e| fail("fstatat", e))?;
+        // ENOENT lets the caller begin again.
+        if held.st_ino == named.st_ino { Ok(lock) } else { Err(fail("fstatat", rustix::io::Errno::NOENT)) }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // By hand, since children may still have copies, and with them the lock. It can't fail on a descriptor that has it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 fn refuse_populated(old: &Cgroup) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `/proc/self/mountinfo`, as far as finding a cgroup hierarchy needs it: proc_pid_mountinfo(5).
+//! A mount table, `/proc/PID/mountinfo`, as far as finding a cgroup hierarchy needs it: proc_pid_mountinfo(5).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -38,17 +38,18 @@ impl Cgroup {
     /// doesn't have it, freezes the cgroup and kills each process by its pidfd.
     ///
     /// Returns when they are killed, which is before they have ended: see [`Cgroup::wait_empty`]. Frozen ones end as well. A cgroup that
-    /// was removed has no processes: that is no error.
+    /// was removed has no processes: that is no error. EOPNOTSUPP for a threaded cgroup: kill the domain above it.
     pub fn kill(&self) -> Result<()> {
         match self.write("cgroup.kill", "1") {
             Err(e) if self.has_gone(&e) => Ok(()),
-            Err(e) if matches!(e.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP)) => self.kill_one_by_one(),
+            Err(e) if e.errno() == Some(Errno::ENOENT) => self.kill_one_by_one(),
             answer => answer,
         }
     }
 
-    /// What [`Cgroup::kill`] does where there is no `cgroup.kill`.
-    pub(crate) fn kill_one_by_one(&self) -> Result<()> {
+    /// What [`Cgroup::kill`] does before Linux 5.14: freezes, and kills each process by its pidfd (`pidfd_open(2)`, Linux 5.3), which
+    /// costs a few calls a process and misses those that have no pid in the caller's pid namespace.
+    pub fn kill_one_by_one(&self) -> Result<()> {
         // Frozen processes don't fork. One that can't be frozen is stuck in the kernel: it doesn't fork either, so go on.
         let frozen = self.freeze(FREEZE_PATIENCE);
         let killed = self.kill_rounds();

@@ -4,7 +4,7 @@ use crate::cgroup::Cgroup;
 use crate::dir::{self, present};
 use crate::errno::{Errno, errno};
 use crate::error::{Error, Result};
-use rustix::fs::{AtFlags, fstatfs, unlinkat};
+use rustix::fs::{AtFlags, FsWord, fstatfs, unlinkat};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -22,21 +22,18 @@ impl Cgroup {
     ///
     /// EBUSY, after half a second, where processes are left; the ones below that were empty are gone then.
     pub fn remove(self) -> Result<()> {
-        self.remove_below()?;
-        let fail = |call, e| Err(Error::call("remove cgroup", self.path(), call, e));
-        let parent = match dir::open(&self, c"..") {
-            Ok(parent) => parent,
-            Err(e) => return fail("openat", e),
-        };
+        let fail = |call, e| Error::call("remove cgroup", self.path(), call, e);
+        let parent = dir::open(&self, c"..").map_err(|e| fail("openat", e))?;
+        // Before anything below is touched: everybody's cgroups are below the root.
         if !is_cgroup2(parent.as_fd()) {
-            return fail("unlinkat", Errno::EBUSY).map_err(|e| e.hinted("it is the root of the hierarchy"));
+            return Err(fail("fstatfs", Errno::EBUSY).hinted("it is the root of the hierarchy"));
         }
+        self.remove_below()?;
         let name = CString::new(self.path().file_name().unwrap_or(OsStr::new("")).as_bytes()).unwrap_or_default();
-        rmdir(parent.as_fd(), &name, BUSY_PATIENCE).or_else(|e| fail("unlinkat", e)).map_err(hinted)
+        rmdir(parent.as_fd(), &name, BUSY_PATIENCE).map_err(|e| hinted(fail("unlinkat", e)))
     }
 
-    /// Removes all cgroups below this one.
-    pub fn remove_below(&self) -> Result<()> {
+    fn remove_below(&self) -> Result<()> {
         let walked = dir::open(self, c".").map(|top| Walk { here: top, names: Vec::new(), until: Instant::now() + WHOLE_PATIENCE }.run());
         match walked {
             Ok(Ok(())) | Err(Errno::ENOENT) => Ok(()),
@@ -107,8 +104,8 @@ fn hinted(e: Error) -> Error {
 }
 
 /// CGROUP2_SUPER_MAGIC
-const MAGIC: i64 = 0x6367_7270;
+const MAGIC: FsWord = 0x6367_7270;
 
 pub(crate) fn is_cgroup2(fd: BorrowedFd<'_>) -> bool {
-    fstatfs(fd).is_ok_and(|s| s.f_type as i64 == MAGIC)
+    fstatfs(fd).is_ok_and(|s| s.f_type == MAGIC)
 }
