@@ -123,7 +123,15 @@ impl Bind {
     pub fn attach(&self, mount: BorrowedFd<'_>, root: BorrowedFd<'_>, user_ns: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
         id_mapped(mount, self.flags, self.reach, user_ns)?;
         let kind = if is_directory(mount)? { MountPoint::Directory } else { MountPoint::File };
-        with(self.target.open_or_make(root, kind, self.owner)?, |onto| attach(mount, onto))
+        with(self.target.open_or_make(root, kind, self.owner)?, |onto| match (kind, is_directory(onto)?) {
+            (MountPoint::Directory, false) => {
+                Err(Fault::new("move_mount", Errno::ENOTDIR).saying(b"the source is a directory, the target is not"))
+            }
+            (MountPoint::File, true) => {
+                Err(Fault::new("move_mount", Errno::EISDIR).saying(b"the target is a directory, the source is not"))
+            }
+            _ => attach(mount, onto),
+        })
     }
 }
 

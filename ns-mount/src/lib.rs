@@ -16,6 +16,8 @@ mod shown;
 mod sysfs;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tmpfs;
 mod tree;
 

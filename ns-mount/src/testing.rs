@@ -1,8 +1,11 @@
 //! Tests in forked children.
 
 use ns_core::raw::{self, CloneArgs};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 /// Runs `test` in a forked child; fails with the child's message. A child that hangs is killed after 20 s.
 pub fn in_child(test: impl FnOnce()) {
@@ -16,11 +19,10 @@ pub fn in_child(test: impl FnOnce()) {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             libc::alarm(20);
         }
+        std::panic::set_hook(Box::new(move |info| {
+            let _ = rustix::io::write(&writer, info.to_string().as_bytes());
+        }));
         let outcome = catch_unwind(AssertUnwindSafe(test));
-        if let Err(panic) = &outcome {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
-            let _ = rustix::io::write(&writer, text.unwrap_or_default().as_bytes());
-        }
         raw::exit_group(i32::from(outcome.is_err()));
     }
     drop(writer);
@@ -39,6 +41,69 @@ pub fn own_mounts() {
     crate::PrivateHost.apply().unwrap();
 }
 
+/// A tree of a few directories, removed by whoever made it.
+pub struct Tree(tempfile::TempDir);
+
+impl Tree {
+    /// On the file system of /var/tmp, which takes id maps.
+    pub fn new() -> Tree {
+        let tree = Tree(tempfile::Builder::new().prefix("ns-mount-test-").tempdir_in("/var/tmp").unwrap());
+        std::fs::set_permissions(tree.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+        for dir in ["dev", "proc", "sys", "run", "tmp", "etc", "srv"] {
+            std::fs::create_dir(tree.path(dir)).unwrap();
+        }
+        std::fs::write(tree.path("etc/name"), "tree").unwrap();
+        tree
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        if below.is_empty() { self.0.path().to_owned() } else { self.0.path().join(below) }
+    }
+
+    pub fn detached(&self) -> OwnedFd {
+        crate::detach(crate::open_tree(self.0.path()).unwrap().as_fd()).unwrap()
+    }
+
+    /// Attached on `/`, not id-mapped.
+    pub fn attached(&self) -> OwnedFd {
+        let tree = self.detached();
+        crate::Root::new(ns_core::Slot::new("tree")).attach(tree.as_fd(), None).unwrap();
+        tree
+    }
+}
+
+/// A path for std, through a descriptor of the tree's root: links in it would lead out, so tests name none.
+pub fn at(root: &OwnedFd, below: &str) -> PathBuf {
+    Path::new(&format!("/proc/self/fd/{}", root.as_raw_fd())).join(below)
+}
+
+pub fn mode_and_owner(path: &Path) -> (u32, u32, u32) {
+    let meta = std::fs::symlink_metadata(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (meta.mode() & 0o7777, meta.uid(), meta.gid())
+}
+
+/// The error number of what should fail.
+pub fn errno<T: std::fmt::Debug>(answer: std::io::Result<T>) -> i32 {
+    answer.expect_err("should have failed").raw_os_error().unwrap()
+}
+
+/// mount(2), as container root would call it.
+pub fn mount(source: &str, target: &str, kind: &str, flags: u64) -> std::io::Result<()> {
+    let text = |s: &str| CString::new(s).unwrap();
+    let (source, target, kind) = (text(source), text(target), text(kind));
+    // SAFETY: the strings live during the call.
+    match unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+pub fn umount(target: &str) -> std::io::Result<()> {
+    let target = CString::new(target).unwrap();
+    // SAFETY: the string lives during the call.
+    if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
 /// A process that waits in user, process, ipc, cgroup, network and uts namespaces of its own.
 pub struct Payload {
     pidfd: OwnedFd,
@@ -48,11 +113,14 @@ pub struct Payload {
 pub const SHIFT: u32 = 700_000;
 
 impl Payload {
-    pub fn start() -> Payload {
+    pub const FLAGS: u32 = {
         use linux_raw_sys::general::{CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS};
-        let flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWCGROUP | CLONE_NEWNET | CLONE_NEWUTS;
+        CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWCGROUP | CLONE_NEWNET | CLONE_NEWUTS
+    };
+
+    pub fn start() -> Payload {
         // SAFETY: the child makes system calls only, until it is killed.
-        let child = unsafe { raw::clone3(CloneArgs { flags: u64::from(flags), ..CloneArgs::default() }) }.unwrap();
+        let child = unsafe { raw::clone3(CloneArgs { flags: u64::from(Payload::FLAGS), ..CloneArgs::default() }) }.unwrap();
         let Some(pidfd) = child else {
             loop {
                 // SAFETY: plain calls.
@@ -74,7 +142,7 @@ impl Payload {
         self.pidfd.as_fd()
     }
 
-    pub fn proc_path(&self, name: &str) -> String {
+    fn proc_path(&self, name: &str) -> String {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).unwrap();
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim();
         format!("/proc/{pid}/{name}")
@@ -82,6 +150,22 @@ impl Payload {
 
     pub fn user_ns(&self) -> OwnedFd {
         std::fs::File::open(self.proc_path("ns/user")).unwrap().into()
+    }
+
+    /// Runs `attack` as container root: in all its namespaces, and a mount namespace copied from the caller's.
+    pub fn inside(&self, attack: impl FnOnce()) {
+        in_child(|| {
+            raw::setns(self.pidfd(), Payload::FLAGS).unwrap();
+            in_child(|| {
+                // SAFETY: a forked child; raw calls, since the ids of one thread are all there are.
+                unsafe {
+                    raw::syscall(linux_raw_sys::general::__NR_setgid, [0; 6]).unwrap();
+                    raw::syscall(linux_raw_sys::general::__NR_setuid, [0; 6]).unwrap();
+                    raw::unshare(linux_raw_sys::general::CLONE_NEWNS).unwrap();
+                }
+                attack();
+            });
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::filesystem::MountFlags;
 use crate::shown::Shown;
 use linux_raw_sys::general::MS_PRIVATE;
 use ns_core::raw::{MountAttr, mount_setattr};
-use ns_core::{Call, ChildFd, Errno, Fault};
+use ns_core::{Call, ChildFd, Fault};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -88,10 +88,7 @@ pub(crate) fn bind_of(dir: BorrowedFd<'_>, path: &CStr, flags: MountFlags) -> Re
 /// `move_mount(mount, "", onto, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)`. `onto` was opened in this mount namespace.
 pub(crate) fn attach(mount: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", onto, c"", flags).call("move_mount").map_err(|fault| match fault.errno {
-        Errno::ENOTDIR => fault.saying(b"one is a directory, the other is not"),
-        _ => fault,
-    })
+    rustix::mount::move_mount(mount, c"", onto, c"", flags).call("move_mount")
 }
 
 /// Calls `then` with a descriptor, and closes it whatever came of it.
