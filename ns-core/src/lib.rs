@@ -13,6 +13,8 @@ pub use namespace::{Kind, Locked, Namespaces, NsFd, Setns, Unshare};
 #[cfg(feature = "spawn")]
 mod command;
 #[cfg(feature = "spawn")]
+pub mod credentials;
+#[cfg(feature = "spawn")]
 mod error;
 #[cfg(feature = "spawn")]
 mod exec;
@@ -26,7 +28,11 @@ mod pidfd;
 #[cfg(feature = "spawn")]
 mod plan;
 #[cfg(feature = "spawn")]
+pub mod pty;
+#[cfg(feature = "spawn")]
 mod spawn;
+#[cfg(feature = "spawn")]
+pub mod steps;
 #[cfg(feature = "spawn")]
 mod stub;
 

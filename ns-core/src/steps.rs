@@ -25,6 +25,13 @@ mod session;
 mod socket;
 mod symlink;
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "the allocator is the proof"
+)]
 pub(crate) mod trial;
 mod umask;
 mod write;

@@ -20,7 +20,13 @@ pub struct CpuAffinity(Box<[u64]>);
 /// The most CPUs that Linux can be built for.
 const MAX_CPUS: u32 = 8192;
 
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "runs in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "runs in the parent"
+)]
 impl CpuAffinity {
     /// These CPUs, one at least.
     pub fn new(cpus: impl IntoIterator<Item = u32>) -> Result<CpuAffinity, Error> {
@@ -76,7 +82,13 @@ impl fmt::Display for CpuAffinity {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::Trial;

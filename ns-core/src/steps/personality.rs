@@ -44,7 +44,13 @@ impl fmt::Display for Personality {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::Trial;

@@ -130,7 +130,7 @@ unsafe impl Step for Prctl {
     }
 }
 
-#[allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "runs in the parent")]
+#[allow(clippy::disallowed_types, clippy::disallowed_macros, reason = "runs in the parent")]
 impl fmt::Display for Prctl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.what)?;
@@ -143,7 +143,13 @@ impl fmt::Display for Prctl {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::Trial;
@@ -156,7 +162,10 @@ mod tests {
         let steps: [&dyn Step; 5] = [&name, &Prctl::no_new_privs(), &Prctl::no_huge_pages(), &Prctl::child_subreaper(), &raw];
         Trial::new()
             .look(&steps, |seen| {
-                assert_eq!((seen.status("Name"), seen.status("NoNewPrivs"), seen.status("THP_enabled")), ("a name".into(), "1".into(), "0".into()));
+                assert_eq!(
+                    (seen.status("Name"), seen.status("NoNewPrivs"), seen.status("THP_enabled")),
+                    ("a name".into(), "1".into(), "0".into())
+                );
                 assert_eq!(std::fs::read_to_string(format!("/proc/{}/timerslack_ns", seen.pid)).unwrap(), "777\n");
             })
             .unwrap();

@@ -1,13 +1,14 @@
 //! Resource limits.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
+#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, reason = "runs in the parent")]
 mod resource;
 
 pub use resource::{HostLimits, Resource};
 
 use crate::error::Error;
 use crate::raw::{Errno, syscall};
-use crate::step::{Call, Child, Fault, Step};
+use crate::step::{Child, Fault, Step};
 use linux_raw_sys::general::__NR_prlimit64;
 use std::fmt;
 
@@ -153,7 +154,13 @@ impl fmt::Display for Rlimits {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::{Seen, Trial};

@@ -78,7 +78,13 @@ impl fmt::Display for ProcessGroup {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::{Seen, Trial};
@@ -96,11 +102,13 @@ mod tests {
     #[test]
     fn a_session_gets_its_terminal() {
         let pair = crate::pty::open().unwrap();
-        let [group, session, tty] =
-            Trial::new().lend(TTY, pair.slave.as_fd()).look(&[&Session::new().controlling(TTY)], |seen| {
+        let [group, session, tty] = Trial::new()
+            .lend(TTY, pair.slave.as_fd())
+            .look(&[&Session::new().controlling(TTY)], |seen| {
                 let [group, session, tty] = stat(&seen);
                 [group - seen.pid, session - seen.pid, tty]
-            }).unwrap();
+            })
+            .unwrap();
         assert_eq!((group, session), (0, 0));
         assert_eq!(tty as u64, rustix::fs::fstat(&pair.slave).unwrap().st_rdev);
     }

@@ -80,8 +80,12 @@ impl Socket {
             return Err(Error::refused(format!("the socket's name {path:?} is not a plain file name")));
         }
         let name = c_string_or_empty(path.as_os_str())?;
-        let address = SocketAddrUnix::new(name.as_c_str())
-            .map_err(|_| Error::refused(format!("the socket's name {path:?}: the kernel takes 107 bytes")))?;
+        let too_long = || Error::refused(format!("the socket's name {path:?} is longer than 107 bytes"));
+        // The kernel would take 108, without the zero that everybody who reads it expects.
+        let address = match name.as_bytes().len() {
+            ..108 => SocketAddrUnix::new(name.as_c_str()).map_err(|_| too_long())?,
+            _ => return Err(too_long()),
+        };
         Ok(Socket { bound: Some(Bound { dir, name, address }), ..self })
     }
 
@@ -200,7 +204,13 @@ impl fmt::Display for Socket {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::{Trial, scratch};

@@ -124,7 +124,7 @@ impl Trial {
     /// Runs the steps, calls `look` while the child waits, ends it.
     pub fn look<R>(mut self, steps: &[&dyn Step], look: impl FnOnce(Seen) -> R) -> Result<R, Failure> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let args = raw::CloneArgs { flags: u64::from(self.flags), cgroup: None };
+        let args = raw::CloneArgs { flags: u64::from(self.flags), ..Default::default() };
         // SAFETY: the child runs steps and ends by exit_group.
         let pidfd = match unsafe { raw::clone3(args) }.unwrap() {
             None => self.in_child(steps, ours.as_raw_fd(), theirs.into_raw_fd()),
@@ -136,7 +136,7 @@ impl Trial {
         if let Some(before) = self.before {
             before(pid);
         }
-        let link = Link::new(ours.as_raw_fd());
+        let link = Link::on(ours.as_raw_fd());
         link.send(&Message::new(Kind::Go, 0)).unwrap();
         let mut sent = Vec::new();
         let outcome = loop {
@@ -148,11 +148,12 @@ impl Trial {
                 }
                 Received::Message(message, _) if message.kind == Kind::Fault => break Err(failure(steps, &message)),
                 Received::Message(..) => break Ok(()),
-                Received::End => panic!("the child left without a word: {:?}", raw::waitid(pidfd.as_fd(), true)),
+                Received::End => panic!("the child left: {:?} ({ALLOCATED}: it allocated)", raw::waitid(pidfd.as_fd(), true)),
             }
         };
         let result = outcome.map(|()| look(Seen { pid, sent }));
-        drop(ours);
+        // Not by closing the socket: another test's child may hold a copy.
+        link.send(&Message::new(Kind::Go, 0)).unwrap();
         let end = raw::waitid(pidfd.as_fd(), true).unwrap().unwrap();
         assert_eq!((end.code, end.status), (1, 0), "{ALLOCATED}: it allocated");
         result
@@ -161,13 +162,13 @@ impl Trial {
     fn in_child(&mut self, steps: &[&dyn Step], ours: RawFd, link: RawFd) -> ! {
         IN_CHILD.store(true, Ordering::Relaxed);
         raw::close(ours);
-        let link = Link::new(link);
+        let link = Link::on(link);
         let _ = link.receive(RecvFlags::empty());
         if let Some(dir) = &self.cwd {
             let _ = rustix::process::fchdir(dir);
         }
         // SAFETY: this is the child; the tests keep what they lend open.
-        let mut child = unsafe { Child::new(&mut self.table, Some(&link)) };
+        let mut child = unsafe { Child::new(&mut self.table, Some(link)) };
         let message = match steps.iter().enumerate().find_map(|(n, step)| step.run(&mut child).err().map(|fault| (n, fault))) {
             Some((n, fault)) => Message::fault(n as u32, &fault),
             None => Message::new(Kind::Ready, 0),

@@ -37,7 +37,13 @@ impl fmt::Display for Umask {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use crate::steps::trial::Trial;
