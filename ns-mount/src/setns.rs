@@ -17,12 +17,12 @@ pub struct JoinPayload {
 impl JoinPayload {
     /// The ipc and cgroup namespaces, once the payload has them.
     pub const fn ipc_cgroup() -> JoinPayload {
-        JoinPayload { flags: CLONE_NEWIPC | CLONE_NEWCGROUP, after: Mark::CGROUP, words: "ipc, cgroup" }
+        JoinPayload { flags: CLONE_NEWIPC | CLONE_NEWCGROUP, after: Mark::CGROUP, words: "ipc and cgroup namespaces" }
     }
 
     /// The network namespace, once the payload has it. It is the last to be made, so what needs no network is mounted before.
     pub const fn network() -> JoinPayload {
-        JoinPayload { flags: CLONE_NEWNET, after: Mark::NETWORK, words: "network" }
+        JoinPayload { flags: CLONE_NEWNET, after: Mark::NETWORK, words: "network namespace" }
     }
 
     /// Joins. `ESRCH`: the process has gone; `EPERM`: it has changed its ids, and the caller is no privileged user.
@@ -44,6 +44,6 @@ unsafe impl Step for JoinPayload {
 
 impl fmt::Display for JoinPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(format_args!("join the payload's {} namespaces", self.words))
+        f.write_fmt(format_args!("join the payload's {}", self.words))
     }
 }
