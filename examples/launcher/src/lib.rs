@@ -8,10 +8,13 @@
 //! | [`console`] | the terminal, and the pump between it and the container's pty |
 //! | [`notify`] | the service manager's readiness protocol, both ways |
 //! | [`report`] | how a payload's end is told, and the exit code that says it |
+//! | [`assemble`] | the recipe: settings and guest made into a plan |
+//! | [`supervise`] | a container from its start to its end, over reboots |
 //! | [`escape`] | strings of others, made safe to print |
 //!
 //! Nothing here prints but the program, and nothing reads the tree but [`guest`].
 
+pub mod assemble;
 pub mod console;
 mod error;
 pub mod escape;
@@ -20,5 +23,6 @@ pub mod notify;
 pub mod registry;
 pub mod report;
 pub mod settings;
+pub mod supervise;
 
 pub use error::{Error, Kind};

@@ -1,0 +1,27 @@
+//! `ns-spawn`: boots a distribution, or runs a command, from a plain directory.
+
+use nskit_launcher::Error;
+use nskit_launcher::settings::{Parsed, parse};
+use nskit_launcher::supervise;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            eprintln!("ns-spawn: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<u8, Error> {
+    let cwd = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    match parse(std::env::args_os(), &cwd)? {
+        Parsed::Print(text) => {
+            print!("{text}");
+            Ok(0)
+        }
+        Parsed::Run(settings) => supervise::run(&settings),
+    }
+}

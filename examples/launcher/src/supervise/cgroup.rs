@@ -1,0 +1,69 @@
+//! The machine's cgroup: made once, delegated afresh at each boot, guarded by the device program.
+
+use crate::{Error, Kind};
+use ns_cgroup::{Cgroup, DeviceRules, Hierarchy, Limit, Limits, Machine, Name};
+use std::time::Duration;
+
+/// As many tasks as systemd's template gives a container.
+const PIDS_MAX: u64 = 16_384;
+/// What was killed is gone by then, unless it is stuck in the kernel.
+const EMPTY: Duration = Duration::from_secs(10);
+
+fn wrong(e: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Host, e.to_string())
+}
+
+/// The cgroup of a machine; without a cgroup2 hierarchy there is none.
+#[derive(Debug)]
+pub(super) struct MachineCgroup(Machine);
+
+/// What was made, and what people should know of it.
+pub(super) struct Made {
+    pub cgroup: Option<MachineCgroup>,
+    pub notices: Vec<String>,
+}
+
+impl MachineCgroup {
+    /// Makes it, and attaches the device program.
+    ///
+    /// # Errors
+    /// A container without a user namespace is not started without the program: mknod(2) would be the host's.
+    pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
+        let machine = match Hierarchy::find().and_then(|hierarchy| Machine::create(&hierarchy, &Name::new(name)?)) {
+            Ok(machine) => machine,
+            Err(e) if boot || !private_users => return Err(wrong(e)),
+            Err(e) => return Ok(Made { cgroup: None, notices: vec![format!("No cgroup: {e}")] }),
+        };
+        let mut notices = Vec::new();
+        if let Err(e) = DeviceRules::container().compile().attach(machine.cgroup()) {
+            if !private_users {
+                let _ = machine.remove();
+                return Err(wrong(e).hint("without a user namespace the device program is what keeps the host's devices away"));
+            }
+            notices.push(format!("No device program: {e}"));
+        }
+        let limits = Limits::new().or_default(Limit::pids_max(PIDS_MAX));
+        match limits.apply(machine.cgroup()) {
+            Ok(applied) if applied.missing().is_empty() => {}
+            Ok(_) => notices.push(format!("No limit of {PIDS_MAX} tasks: the pids controller is not available in cgroup v2 here.")),
+            Err(e) => notices.push(e.to_string()),
+        }
+        Ok(Made { cgroup: Some(MachineCgroup(machine)), notices })
+    }
+
+    /// `payload/`, empty and the container's own.
+    pub fn payload(&self, root: (u32, u32)) -> Result<Cgroup, Error> {
+        self.0.payload(root.0, root.1).map_err(wrong)
+    }
+
+    /// How often the kernel ended something in it for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        self.0.cgroup().oom_kills().ok().flatten().unwrap_or(0)
+    }
+
+    /// Ends what is left in it, and removes it.
+    pub fn remove(self) -> Result<(), Error> {
+        self.0.kill(EMPTY).map_err(wrong)?;
+        self.0.remove().map_err(wrong)
+    }
+}

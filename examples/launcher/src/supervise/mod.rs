@@ -1,0 +1,43 @@
+//! From settings to an exit code: locks, cgroup, start, the loop of a running container, reboots, and leaving nothing behind.
+
+mod boot;
+mod cgroup;
+mod event;
+mod network;
+mod prepare;
+
+use crate::Error;
+use crate::report::Ended;
+use crate::settings::Settings;
+use prepare::Prepared;
+
+/// Runs a container until it ends; the exit code of names(6.4).
+///
+/// # Errors
+/// It could not be started; nothing is left of it.
+pub fn run(settings: &Settings) -> Result<u8, Error> {
+    let prepared = Prepared::new(settings)?;
+    if settings.dry_run {
+        print!("{}", prepared.dry_run()?);
+        return Ok(0);
+    }
+    let ended = prepared.supervise();
+    let cleaned = prepared.clean();
+    let ended = ended?;
+    cleaned?;
+    Ok(ended.code())
+}
+
+/// A line for people about what goes well.
+fn say(settings: &Settings, line: &str) {
+    if !settings.quiet {
+        eprintln!("{line}");
+    }
+}
+
+/// The line that says how it ended.
+fn report(settings: &Settings, ended: Ended) {
+    if ended.is_failure() || !settings.quiet {
+        eprintln!("{}", ended.message(&settings.machine));
+    }
+}

@@ -1,0 +1,128 @@
+//! Everything that lasts over reboots: the tree and its locks, the range of ids, the cgroup, the plan.
+
+use super::cgroup::MachineCgroup;
+use super::network;
+use crate::assemble::{Host, Site};
+use crate::guest::{IMAGE_DIRECTORIES, MachineId, Tree};
+use crate::registry::{IdRange, Owner, Places, TreeLock};
+use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
+use crate::{Error, Kind};
+use ns_core::{IdMap, Sealed};
+use ns_net::Veth;
+use std::io::IsTerminal;
+
+/// A container that can be started, as often as it reboots.
+#[derive(Debug)]
+pub(super) struct Prepared<'a> {
+    pub settings: &'a Settings,
+    pub tree: Tree,
+    pub lock: TreeLock,
+    pub ids: Option<IdRange>,
+    pub cgroup: Option<MachineCgroup>,
+    pub veth: Option<Veth>,
+    pub console: ConsoleMode,
+    /// The container's root, as the host sees it.
+    pub root: (u32, u32),
+    pub plan: Sealed,
+}
+
+fn wrong(e: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Host, e.to_string())
+}
+
+impl<'a> Prepared<'a> {
+    /// Looks at everything, takes the locks, makes the cgroup. When it fails nothing is left.
+    pub fn new(settings: &'a Settings) -> Result<Prepared<'a>, Error> {
+        warn(settings);
+        let tree = open_tree(settings)?;
+        tree.check(&settings.payload)?;
+        let inits = if matches!(settings.payload, Payload::Boot(_)) { tree.inits()? } else { Vec::new() };
+        let machine_id = tree.machine_id()?.map_or_else(random_id, Ok)?;
+        let root_user = tree.root_user()?;
+        let veth = network::link(settings)?;
+        let places = Places::of_host()?;
+        let owner = Owner { machine: settings.machine.clone(), pid: std::process::id() };
+        let lock = TreeLock::take(&places, &tree, &owner)?;
+        let ids = range(settings, &places)?;
+        let map = id_map(settings, ids.as_ref())?;
+        let root = map.as_ref().map_or((0, 0), |map| (map.outside_uid(0).unwrap_or(0), map.outside_gid(0).unwrap_or(0)));
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let console = settings.console.unwrap_or(ConsoleMode::Autopipe).on(terminal);
+        let cgroup = if settings.dry_run { None } else { make_cgroup(settings)? };
+        let locks = lock.fds().chain(ids.iter().flat_map(IdRange::fds)).count() as u16;
+        let has_cgroup = cgroup.is_some() || settings.dry_run;
+        let site =
+            Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
+        let planned = site.plan();
+        let plan = match (planned, cgroup) {
+            (Ok(plan), cgroup) => (plan, cgroup),
+            (Err(e), cgroup) => {
+                let _ = cgroup.map(MachineCgroup::remove);
+                return Err(e);
+            }
+        };
+        Ok(Prepared { settings, tree, lock, ids, cgroup: plan.1, veth, console, root, plan: plan.0 })
+    }
+
+    /// What would happen, as text.
+    pub fn dry_run(&self) -> Result<String, Error> {
+        let link = self.veth.as_ref().map(|veth| format!("links: {veth}\n")).unwrap_or_default();
+        Ok(format!("{}{link}", self.plan))
+    }
+
+    /// Leaves nothing behind.
+    pub fn clean(self) -> Result<(), Error> {
+        let removed = self.cgroup.map_or(Ok(()), MachineCgroup::remove);
+        drop(self.ids);
+        removed.and(self.lock.release())
+    }
+}
+
+/// What is given up by choice is said once.
+fn warn(settings: &Settings) {
+    if settings.users == PrivateUsers::No {
+        eprintln!("Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks.");
+    }
+    if settings.network == Network::Host {
+        eprintln!("Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside.");
+    }
+}
+
+fn open_tree(settings: &Settings) -> Result<Tree, Error> {
+    match &settings.tree {
+        TreeSource::Directory(path) => Tree::open(path),
+        TreeSource::Image => Tree::of_machine(&settings.machine, IMAGE_DIRECTORIES),
+    }
+}
+
+fn random_id() -> Result<MachineId, Error> {
+    let mut bytes = [0; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::call(Kind::Host, "getrandom", e))?;
+    // A random UUID of version 4, as systemd makes machine ids.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    MachineId::new(bytes).ok_or_else(|| Error::new(Kind::Host, "getrandom gave zeros"))
+}
+
+fn range(settings: &Settings, places: &Places) -> Result<Option<IdRange>, Error> {
+    match settings.users {
+        PrivateUsers::Pick => IdRange::pick(places, &settings.machine).map(Some),
+        PrivateUsers::Range { start, len } => IdRange::at(places, start, len).map(Some),
+        PrivateUsers::No | PrivateUsers::Identity => Ok(None),
+    }
+}
+
+fn id_map(settings: &Settings, range: Option<&IdRange>) -> Result<Option<IdMap>, Error> {
+    match (settings.users, range) {
+        (PrivateUsers::Identity, _) => IdMap::range(0, 0, 65536).map(Some).map_err(wrong),
+        (_, Some(range)) => IdMap::range(0, range.start(), range.count()).map(Some).map_err(wrong),
+        _ => Ok(None),
+    }
+}
+
+fn make_cgroup(settings: &Settings) -> Result<Option<MachineCgroup>, Error> {
+    let boot = matches!(settings.payload, Payload::Boot(_));
+    let made = MachineCgroup::make(settings.machine.as_str(), settings.users != PrivateUsers::No, boot)?;
+    made.notices.iter().for_each(|notice| super::say(settings, notice));
+    Ok(made.cgroup)
+}
