@@ -59,7 +59,7 @@ impl Bridge {
         }
     }
 
-    fn message(&self) -> Message {
+    pub(crate) fn message(&self) -> Message {
         Message::new(Call::NEWLINK, Flags::CREATE | Flags::EXCL)
             .fixed(&ifinfomsg(0, LinkFlags::UP, LinkFlags::UP))
             .string(IFLA_IFNAME, self.name.as_bytes())

@@ -228,7 +228,7 @@ impl Veth {
         Link::of_answers(&host.run(&batch)?, &link)
     }
 
-    fn message(&self, host: BorrowedFd<'_>) -> Message {
+    pub(crate) fn message(&self, host: BorrowedFd<'_>) -> Message {
         Message::new(Call::NEWLINK, Flags::CREATE | Flags::EXCL)
             .fixed(&ifinfomsg(self.container.index.unwrap_or(0), self.flags, self.flags))
             .nested_end(&self.container, self.mtu)

@@ -1,37 +1,15 @@
 //! The kernel's side, for real: each test has a host and a container, both network namespaces of its own. Needs root.
 
+mod common;
+
+use common::{in_new_namespace, inside, namespace};
 use ns_net::{Address, AltName, Bridge, Change, IfName, Kind, Link, LinkFlags, LinkName, LinkRef, Mac, MachineId, Prefix, Socket, Veth};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const ID: MachineId = MachineId::new(*b"0123456789abcdef");
-
-/// Runs `body` on a thread of its own in a new network namespace.
-fn in_new_namespace<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    let enter = || {
-        // SAFETY: CLONE_NEWNET changes what this thread alone shares with nobody's descriptors.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("these tests need root");
-        body()
-    };
-    thread::scope(|scope| scope.spawn(enter).join().unwrap())
-}
-
-/// A network namespace, kept by the descriptor alone.
-fn namespace() -> OwnedFd {
-    in_new_namespace(|| std::fs::File::open("/proc/thread-self/ns/net").unwrap().into())
-}
-
-/// Runs `body` on a thread in this namespace.
-fn inside<T: Send>(namespace: &OwnedFd, body: impl FnOnce() -> T + Send) -> T {
-    let enter = || {
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        body()
-    };
-    thread::scope(|scope| scope.spawn(enter).join().unwrap())
-}
 
 struct Pair {
     host_ns: OwnedFd,
