@@ -126,6 +126,17 @@ fn without_setpcap_the_bounding_set_stays_and_the_step_fails() {
 }
 
 #[test]
+fn a_user_without_rights_may_still_give_up_gaining_any() {
+    let all = CapSet::all();
+    let first = Credentials::user(1000, 1000, []).bounding(all).build().unwrap();
+    let second = Credentials::user(1000, 1000, []).bounding(all).without_groups().no_new_privs().build().unwrap();
+    let found = put_on(&[&first, &second]).unwrap();
+    assert!(found.no_new_privs);
+    let none = Credentials::user(1000, 1000, []).without_groups().build().unwrap();
+    assert_eq!(put_on(&[&first, &none]).unwrap_err().call, "prctl PR_CAPBSET_DROP");
+}
+
+#[test]
 fn securebits_hold_after_the_change_of_ids() {
     let bits = SecureBits::NO_ROOT | SecureBits::NO_ROOT_LOCKED;
     let root = Credentials::root_with(NET).securebits(bits).build().unwrap();
