@@ -6,8 +6,7 @@ use crate::tmpfs::Tmpfs;
 use crate::tmpfs::What::{self, Char, Dir, Fifo, File, Link, Socket, Uuid};
 use crate::tree::set_flags;
 use crate::{MountFlags, lock};
-use ns_core::{Call, Child, Errno, Fault, Slot, Step, Wires};
-use rustix::fs::{AtFlags, unlinkat};
+use ns_core::{Child, Fault, Slot, Step, Wires};
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -88,20 +87,16 @@ pub fn run_host() -> Tmpfs {
         .optional()
 }
 
-/// Ends what [`run_host`] began: unlinks the files that were bound elsewhere by now, and makes /run/host read-only. Comes after
-/// [`Lock::default_proc`](crate::Lock::default_proc) and all that writes into [`RUN_HOST`].
+/// Ends what [`run_host`] began: makes /run/host read-only. Comes after all that writes into [`RUN_HOST`].
+///
+/// The files that [`Lock::default_proc`](crate::Lock::default_proc) has bound elsewhere stay where they are: over a file that is unlinked
+/// nothing can be mounted (`ENOENT`), which is what a guest's systemd does for its sandboxed units.
 #[derive(Clone, Copy, Debug)]
 pub struct SealRunHost;
 
 impl SealRunHost {
     /// Does it, to the mount.
     pub fn apply(&self, run_host: BorrowedFd<'_>) -> Result<(), Fault> {
-        for name in [lock::BOOT_ID_FILE, lock::KMSG_FILE] {
-            match unlinkat(run_host, name, AtFlags::empty()).call("unlinkat") {
-                Err(fault) if fault.errno != Errno::ENOENT => return Err(fault),
-                _ => {}
-            }
-        }
         set_flags(run_host, MountFlags::RDONLY)
     }
 }
@@ -119,6 +114,6 @@ unsafe impl Step for SealRunHost {
 
 impl fmt::Display for SealRunHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("/run/host: what was bound is unlinked, then ro")
+        f.write_str("/run/host: read-only")
     }
 }

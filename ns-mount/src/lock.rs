@@ -8,7 +8,6 @@ use crate::path::InRoot;
 use crate::root::ROOT;
 use crate::tree::{attach, bind_of, is_directory, set_flags, with};
 use ns_core::{Child, ChildFd, Errno, Fault, Step, Wires};
-use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -16,8 +15,6 @@ use std::path::Path;
 /// Below /run/host: what is put over the boot id, and over kmsg.
 pub(crate) const BOOT_ID_NAME: &str = ".boot-id";
 pub(crate) const KMSG_NAME: &str = ".kmsg";
-pub(crate) const BOOT_ID_FILE: &CStr = c".boot-id";
-pub(crate) const KMSG_FILE: &CStr = c".kmsg";
 
 /// Paths that are made read-only, hidden or replaced, in their order. Needs [`ROOT`], and /run/host ([`run_host`](crate::run_host)) for
 /// what hides.
@@ -192,10 +189,19 @@ impl Lock {
         match &row.what {
             What::ReadOnly { later: false } => bind_of(onto, c"", MountFlags::RDONLY),
             What::ReadOnly { later: true } | What::Writable => bind_of(onto, c"", MountFlags::empty()),
-            What::Hidden => bind_of(root, if is_directory(onto)? { self.dir.whole() } else { self.reg.whole() }, MountFlags::DEAD),
-            What::Replaced(source) => with(source.open(root)?, |source| bind_of(source, c"", MountFlags::DEAD)),
+            What::Hidden => dead_bind(if is_directory(onto)? { &self.dir } else { &self.reg }, root),
+            What::Replaced(source) => dead_bind(source, root),
         }
     }
+}
+
+/// A bind of another path of the tree, resolved like every path in it.
+fn dead_bind(source: &InRoot, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
+    let opened = source.open(root).map_err(|fault| match fault.errno {
+        Errno::ENOENT => fault.saying(b"what covers it is missing in /run/host"),
+        _ => fault,
+    })?;
+    with(opened, |source| bind_of(source, c"", MountFlags::DEAD))
 }
 
 impl Row {
