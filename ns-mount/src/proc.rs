@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// /proc of the payload's process namespace, `nosuid nodev noexec`. Needs [`ROOT`] and the payload's pidfd.
 ///
-/// By the mount parameter `pidns` (Linux 6.17) with the namespace's descriptor from the pidfd (`PIDFD_GET_PID_NAMESPACE`, 6.11). Where the
+/// By the mount parameter `pidns` (Linux 6.18) with the namespace's descriptor from the pidfd (`PIDFD_GET_PID_NAMESPACE`, 6.11). Where the
 /// kernel lacks either, by a short helper that is born in the payload's namespace with a copy of the builder's memory and the builder's
 /// own descriptor table: about 85 µs more. See proc(5), setns(2).
 #[derive(Clone, Debug)]

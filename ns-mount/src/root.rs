@@ -83,8 +83,7 @@ impl Root {
         Root { read_only: true, ..self }
     }
 
-    /// Makes `tree` harmless and attaches it; with an id map where `user_ns` is given. Anything may have been done when it fails: the tree is
-    /// to be dropped then.
+    /// Makes `tree` harmless and attaches it, with an id map where `user_ns` is given. A tree with which it failed is of no further use.
     ///
     /// `EINVAL` of the id map: see [`id_mappable`](crate::id_mappable).
     pub fn attach(&self, tree: BorrowedFd<'_>, user_ns: Option<BorrowedFd<'_>>) -> Result<(), Fault> {

@@ -88,6 +88,8 @@ fn a_row_that_is_missing_is_named() {
         let fault = lock.apply(fd.as_fd()).unwrap_err();
         assert_eq!((fault.errno, fault.row), (Errno::ENOENT, 1));
         assert_eq!(Step::row(&lock, fault.row).unwrap().to_string(), "hide /no/such");
+        let fault = Lock::new().hidden("/srv").unwrap().apply(fd.as_fd()).unwrap_err();
+        assert!(fault.to_string().contains("missing in /run/host"), "{fault}");
     });
 }
 
