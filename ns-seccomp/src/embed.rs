@@ -7,7 +7,7 @@
 //! # Ok::<(), ns_seccomp::Error>(())
 //! ```
 //!
-//! ```ignore
+//! ```text
 //! // main.rs
 //! const OS: ns_seccomp::Program = include!(concat!(env!("OUT_DIR"), "/os.filter.rs"));
 //! ```

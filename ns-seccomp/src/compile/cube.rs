@@ -17,17 +17,25 @@ pub(super) struct Bits {
     pub(super) value: u64,
 }
 
-/// The cubes of each answer, disjoint, together every argument there is.
-pub(super) fn partition(verdict: &Verdict<'_>) -> Vec<(Cube, u32)> {
+/// Conditions multiply: three `!=` of 64 bits on different arguments are a quarter of a million cubes.
+pub(super) const MOST: usize = 256;
+
+/// The cubes of each answer, disjoint, together every argument there is; `None` when they are too many.
+pub(super) fn partition(verdict: &Verdict<'_>) -> Option<Vec<(Cube, u32)>> {
     let mut remaining = vec![Cube::default()];
     let mut answered = Vec::new();
     for case in &verdict.cases {
-        let region = case.conditions().iter().fold(vec![Cube::default()], |region, condition| meet(&region, &cubes(condition)));
+        let region = case.conditions().iter().try_fold(vec![Cube::default()], |region, condition| few(meet(&region, &cubes(condition))))?;
         answered.extend(meet(&remaining, &region).into_iter().map(|cube| (cube, case.action().to_raw())));
-        remaining = region.iter().fold(remaining, |remaining, cube| remaining.iter().flat_map(|old| old.without(cube)).collect());
+        let without = |old: Vec<Cube>, cube: &Cube| few(old.iter().flat_map(|old| old.without(cube)).collect());
+        remaining = region.iter().try_fold(remaining, without)?;
     }
     answered.extend(remaining.into_iter().map(|cube| (cube, verdict.otherwise.to_raw())));
-    answered
+    (answered.len() <= MOST).then_some(answered)
+}
+
+fn few(cubes: Vec<Cube>) -> Option<Vec<Cube>> {
+    (cubes.len() <= MOST).then_some(cubes)
 }
 
 fn meet(a: &[Cube], b: &[Cube]) -> Vec<Cube> {

@@ -1,12 +1,12 @@
 //! The second compiler: libseccomp.
 
-use super::cube::{Cube, partition};
+use super::cube::{Cube, MOST, partition};
 use super::emitter::Emitter;
 use super::{dispatch, finish};
 use crate::error::{Error, Kind};
 use crate::policy::Policy;
 use crate::program::{Instruction, JEQ, Program};
-use crate::{Action, Arch, syscall};
+use crate::{Action, Arch};
 use libseccomp::error::SeccompError;
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -17,7 +17,8 @@ impl Policy {
     /// The program as libseccomp makes it: a library that many trust. It answers as that of [`compile`](Policy::compile) does, which a
     /// test shows for every number; it is several times longer and slower to install.
     ///
-    /// Refused: what grows over 4096 instructions, and what libseccomp can't express, such as [`Action::Trap`] with a number.
+    /// Refused: what grows over 4096 instructions, and what libseccomp can't express, such as [`Action::Trap`] with a number, and conditions that
+    /// only hundreds of its masked comparisons say.
     ///
     /// How libseccomp 2.5 is used, and why: for a foreign architecture it takes a number as one of its own and translates it (i386's 102,
     /// `socketcall`, becomes `getuid`), answers `EFAULT` to those that it has no name for (462 and up), and rewrites the calls that
@@ -41,8 +42,10 @@ fn single(policy: &Policy, arch: Arch) -> Result<Vec<Instruction>, Error> {
     };
     let unknown = scmp(policy.unknown_action()).ok_or_else(|| refused("", &"it has no trap with a number"))?;
     let mut filter = open(unknown).map_err(|error| refused("", &error))?;
-    for (number, name) in syscall::all(arch) {
-        for (cube, action) in partition(&policy.verdict(arch, name)) {
+    for (number, name, verdict) in policy.verdicts(arch) {
+        let cubes = partition(&verdict);
+        let cubes = cubes.ok_or_else(|| refused(&format!(" {name}"), &format!("its conditions need more than {MOST} rules")))?;
+        for (cube, action) in cubes {
             let action = scmp(Action::from_raw(action)).ok_or_else(|| refused(&format!(" {name}"), &"it has no trap with a number"))?;
             // It refuses rules that answer as its default does.
             if action != unknown {

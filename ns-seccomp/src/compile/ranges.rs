@@ -1,7 +1,7 @@
 //! The numbers of an architecture, in ranges with the same answer.
 
+use crate::Arch;
 use crate::policy::{Policy, Verdict};
-use crate::{Arch, syscall};
 
 /// From `first` to the next range's first.
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub(super) fn of(policy: &Policy, arch: Arch) -> Vec<Range<'_>> {
     let unknown = || Verdict { cases: Vec::new(), otherwise: policy.unknown_action() };
     let mut ranges = vec![Range { first: 0, verdict: unknown() }];
     let mut next = 0;
-    for (number, name) in syscall::all(arch) {
+    for (number, _, verdict) in policy.verdicts(arch) {
         if number > next {
             extend(&mut ranges, next, unknown());
         }
-        extend(&mut ranges, number, policy.verdict(arch, name));
+        extend(&mut ranges, number, verdict);
         next = number + 1;
     }
     extend(&mut ranges, next, unknown());

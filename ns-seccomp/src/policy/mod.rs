@@ -8,6 +8,7 @@ pub use rule::Rule;
 use crate::error::{Error, Kind};
 use crate::{Action, Arch, Call, group, syscall};
 use ns_core::Errno;
+use std::collections::HashMap;
 
 /// Which calls are made and which are not. Pure data: build it, print it, compare it, [`compile`](Policy::compile) it.
 ///
@@ -95,15 +96,22 @@ impl Policy {
 
     /// The calls of an architecture that are allowed whatever their arguments, or with some.
     pub fn allowed(&self, arch: Arch) -> impl Iterator<Item = &'static str> {
-        syscall::all(arch).map(|row| row.1).filter(move |name| {
-            let verdict = self.verdict(arch, name);
-            verdict.otherwise == Action::Allow || verdict.cases.iter().any(|case| case.action() == Action::Allow)
-        })
+        let allows =
+            |verdict: &Verdict<'_>| verdict.otherwise == Action::Allow || verdict.cases.iter().any(|case| case.action() == Action::Allow);
+        self.verdicts(arch).into_iter().filter(move |row| allows(&row.2)).map(|row| row.1)
     }
 
-    /// The rules for one call, strictest first, and what remains when none holds.
-    pub(crate) fn verdict(&self, arch: Arch, name: &str) -> Verdict<'_> {
-        let mut cases: Vec<&Rule> = self.rules.iter().rev().filter(|rule| rule.covers(arch, name)).collect();
+    /// Every call of an architecture by number, with what the rules say of it.
+    pub(crate) fn verdicts(&self, arch: Arch) -> Vec<(u32, &'static str, Verdict<'_>)> {
+        let mut covering: HashMap<&str, Vec<&Rule>> = HashMap::new();
+        for rule in self.rules.iter().rev().filter(|rule| rule.arch().is_none_or(|only| only == arch)) {
+            rule.names().into_iter().for_each(|name| covering.entry(name).or_default().push(rule));
+        }
+        syscall::all(arch).map(|(number, name)| (number, name, self.verdict(covering.remove(name).unwrap_or_default()))).collect()
+    }
+
+    /// What the rules that cover one call, the last first, come to.
+    fn verdict<'p>(&self, mut cases: Vec<&'p Rule>) -> Verdict<'p> {
         cases.sort_by_key(|rule| rule.action().rank());
         let flat = cases.iter().position(|rule| rule.conditions().is_empty());
         let otherwise = flat.and_then(|at| cases.get(at)).map_or(self.default, |rule| rule.action());

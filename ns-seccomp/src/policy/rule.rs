@@ -57,6 +57,11 @@ impl Rule {
             && (self.name == call || (self.name.starts_with('@') && group::contains(&self.name, call)))
     }
 
+    /// The calls that it covers, on every architecture.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        if self.name.starts_with('@') { group::members(&self.name) } else { vec![&self.name] }
+    }
+
     pub(crate) fn holds(&self, args: &[u64; 6]) -> bool {
         self.conditions.iter().all(|condition| condition.holds(args))
     }
