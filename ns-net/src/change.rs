@@ -138,6 +138,7 @@ impl fmt::Display for Change {
             Some(_) => " down",
             None => "",
         })?;
-        self.altnames.iter().try_for_each(|name| write!(f, "\nip link property add dev {} altname {name}", self.link))
+        let link = self.rename.map_or(self.link.clone(), LinkRef::Name);
+        self.altnames.iter().try_for_each(|name| write!(f, "\nip link property add dev {link} altname {name}"))
     }
 }

@@ -191,20 +191,29 @@ mod tests {
         }
     }
 
+    /// What systemd-nspawn 252 made on a host with this id, with `-n --network-veth-extra=xa --network-veth-extra=xb`.
     #[test]
     fn addresses_are_systemds() {
-        let host: MachineId = "3d1219c7c4c5404aaa1f6d2a48adfda4".parse().unwrap();
-        let of = |end, index| Mac::of_machine(end, host, "averyveryveryverylongname", index).to_string();
-        assert_eq!(of(End::Host, 0), "5e:0f:d7:5b:35:b0");
-        assert_eq!(of(End::Container, 0), "02:28:60:40:6f:91");
-        assert_ne!(of(End::ExtraHost, 0), of(End::ExtraHost, 1));
+        let host: MachineId = "0123456789abcdef0123456789abcdef".parse().unwrap();
+        for (machine, end, index, expected) in [
+            ("averyveryveryverylongname", End::Host, 0, "4a:56:ca:ef:12:d5"),
+            ("averyveryveryverylongname", End::Container, 0, "9e:64:48:48:14:9f"),
+            ("web", End::Host, 0, "3a:23:55:9e:93:59"),
+            ("web", End::Container, 0, "da:fb:5c:16:4a:cc"),
+            ("web", End::ExtraHost, 0, "02:c7:ed:53:3c:33"),
+            ("web", End::ExtraHost, 1, "8e:ac:e3:89:78:3c"),
+            ("web", End::ExtraContainer, 0, "86:fd:72:dd:de:ac"),
+            ("web", End::ExtraContainer, 1, "26:bb:47:3c:eb:e2"),
+        ] {
+            assert_eq!(Mac::of_machine(end, host, machine, index).to_string(), expected, "{machine} {end:?} {index}");
+        }
     }
 
     #[test]
     fn a_machine_id_reads_what_it_writes() {
-        let text = "3d1219c7c4c5404aaa1f6d2a48adfda4";
+        let text = "0123456789abcdef0123456789abcdef";
         assert_eq!(text.parse::<MachineId>().unwrap().to_string(), text);
-        for bad in ["", "uninitialized", "+d1219c7c4c5404aaa1f6d2a48adfda4", "00000000000000000000000000000000"] {
+        for bad in ["", "uninitialized", "+123456789abcdef0123456789abcdef", "00000000000000000000000000000000"] {
             assert!(bad.parse::<MachineId>().is_err(), "{bad}");
         }
     }

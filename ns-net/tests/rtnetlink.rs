@@ -190,6 +190,64 @@ fn a_left_over_is_replaced_when_asked_and_only_ours() {
     assert_eq!((names(&mut p.container), names(&mut other)), (vec!["lo".into()], vec!["lo".into(), "host0".into()]));
 }
 
+/// What `replace` is for: data that the other side doesn't take keeps a killed container's connection, and with it the namespace.
+#[test]
+fn a_dead_containers_connection_holds_its_pair() {
+    use std::io::Write;
+    let mut p = pair();
+    let web = Veth::of_machine("web", ID).unwrap();
+    let made = web.apply(&mut p.container, &mut p.host).unwrap();
+    Address::new(&made.host, "10.200.1.1".parse().unwrap(), 28).unwrap().apply(&mut p.host).unwrap();
+    Address::new(&made.container, "10.200.1.2".parse().unwrap(), 28).unwrap().apply(&mut p.container).unwrap();
+    let server = inside(&p.host_ns, || std::net::TcpListener::bind("10.200.1.1:0").unwrap());
+    let mut client = inside(&p.container_ns, || std::net::TcpStream::connect(server.local_addr().unwrap()).unwrap());
+    let _never_read = server.accept().unwrap();
+    client.set_nonblocking(true).unwrap();
+    while client.write(&[0; 65536]).is_ok() {}
+    let Pair { mut host, container, container_ns, host_ns: _host_ns } = p;
+    drop((client, container, container_ns));
+
+    let mut next = Socket::open_in(namespace().as_fd()).unwrap();
+    assert_eq!(web.apply(&mut next, &mut host).unwrap_err().kind(), Kind::Exists);
+    let made = web.replace().apply(&mut next, &mut host).unwrap();
+    assert!(made.host.flags.contains(LinkFlags::LOWER_UP));
+}
+
+/// What a dry run prints is what is done: `ip` makes the same of it.
+#[test]
+fn ip_takes_what_is_printed() {
+    use std::process::Command;
+    let script = |commands: &str| {
+        // `ip -n` and `netns` want namespaces bound below /run/netns: in a mount namespace that ends with the shell.
+        let set_up = "set -e; mount -t tmpfs none /run; ip netns add host; ip netns add container";
+        let enter = "exec nsenter --net=/run/netns/host /bin/sh -ec";
+        let shown = "ip -n container -d link show host0; ip -d link show";
+        let line = format!("{set_up}; {enter} '{commands}\n{shown}'");
+        let output = Command::new("unshare").args(["-m", "/bin/sh", "-c", &line]).output().unwrap();
+        assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let bridge = Bridge::new(name("br0")).mac("02:00:00:00:00:01".parse().unwrap()).mtu(1400);
+    let veth = Veth::port_of_machine("averyveryveryverylongname", ID, name("br0")).unwrap().mtu(1400).host_index(77).container_index(9);
+    let change = Change::of(name("br0")).down().rename(name("lan")).altname(AltName::new("a-longer-name-for-it").unwrap());
+    let address = Address::new(name("lan"), "10.1.2.3".parse().unwrap(), 24).unwrap();
+    let address6 = Address::new(name("lan"), "fd00::1".parse().unwrap(), 64).unwrap();
+    let shown = script(&format!("{bridge}\n{veth}\nip link set dev br0 down\n{change}\n{address}\n{address6}"));
+
+    let mut p = pair();
+    bridge.apply(&mut p.host).unwrap();
+    let made = veth.apply(&mut p.container, &mut p.host).unwrap();
+    for (end, index) in [(&made.host, 77), (&made.container, 9)] {
+        assert!(shown.contains(&format!("{index}: {}@", end.name)), "{shown}");
+        assert!(shown.contains(&format!("link/ether {} ", end.mac.unwrap())), "{shown}");
+    }
+    for words in
+        ["altname vb-averyveryveryverylongname", "altname a-longer-name-for-it", "mtu 1400", "master lan", ": lan: ", "bridge_slave"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
+
 #[test]
 fn a_link_is_changed_renamed_and_deleted() {
     let mut p = pair();
@@ -323,4 +381,13 @@ fn the_machines_own_links_stay_as_they_are() {
 fn a_link_reference_reads_as_what_it_is() {
     assert_eq!(LinkRef::from(7).to_string(), "link 7");
     assert_eq!(LinkRef::from(name("ve-x")).to_string(), "ve-x");
+}
+
+#[test]
+fn values_may_cross_threads() {
+    fn check<T: Send + Sync + std::panic::UnwindSafe + 'static>() {}
+    check::<(Socket, Veth, Bridge, Change, Address, Link, LinkRef, LinkName)>();
+    check::<(ns_net::message::Batch, ns_net::message::Message, IfName, AltName, Mac)>();
+    fn error<T: std::error::Error + Send + Sync + 'static>() {}
+    error::<ns_net::Error>();
 }
