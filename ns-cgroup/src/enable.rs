@@ -2,7 +2,8 @@
 
 use crate::cgroup::Cgroup;
 use crate::controllers::Controllers;
-use crate::error::{Error, Result};
+use crate::errno::Errno;
+use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 
 /// What came of [`Cgroup::enable`]. Its [`Display`](fmt::Display) is one line for people, empty when nothing is missing.
@@ -30,6 +31,18 @@ impl Enabled {
         self.refused.iter().map(|(c, e)| (*c, e))
     }
 
+    /// What isn't available here because the cgroup above was refused it: that refusal is the reason to tell.
+    pub(crate) fn explained_by(mut self, above: Enabled) -> Enabled {
+        for (controllers, why) in above.refused {
+            let explained = controllers & self.absent;
+            self.absent -= explained;
+            if !explained.is_empty() {
+                self.refused.push((explained, why));
+            }
+        }
+        self
+    }
+
     /// An error if anything is missing, for callers that can't do without.
     pub fn all(self) -> Result<()> {
         if self.missing().is_empty() {
@@ -38,7 +51,7 @@ impl Enabled {
         let said = self.to_string();
         match self.refused.into_iter().next() {
             Some((_, refused)) => Err(refused),
-            None => Err(Error::refused(crate::ErrorKind::NoController, "enable controllers", "".as_ref(), said)),
+            None => Err(Error::refused(ErrorKind::NoController, "enable controllers", "".as_ref(), said)),
         }
     }
 }
@@ -51,8 +64,8 @@ impl fmt::Display for Enabled {
             write!(f, "no controllers {}: {NOT_GIVEN}", self.absent)?;
             separator = "; ";
         }
-        for (controller, e) in &self.refused {
-            write!(f, "{separator}no controller {controller}: {e}")?;
+        for (controllers, e) in &self.refused {
+            write!(f, "{separator}no controllers {controllers}: {e}")?;
             separator = "; ";
         }
         Ok(())
@@ -72,7 +85,12 @@ impl Cgroup {
         let available = self.controllers()?;
         let already = self.enabled()?;
         let mut status = Enabled { on: wanted & already, absent: wanted - available, refused: Vec::new() };
-        for (controller, word) in ((wanted & available) - already).words() {
+        let new = (wanted & available) - already;
+        if !new.is_empty() && self.has_internal_processes()? {
+            status.refused.push((new, in_the_way(self)));
+            return Ok(status);
+        }
+        for (controller, word) in new.words() {
             match self.write("cgroup.subtree_control", &format!("+{word}")) {
                 Ok(()) => status.on |= controller,
                 Err(e) if e.is_gone() => return Err(e),
@@ -81,4 +99,23 @@ impl Cgroup {
         }
         Ok(status)
     }
+
+    /// The kernel refuses most controllers to a cgroup with processes (EBUSY), but takes cpu, cpuset and pids: it then makes the cgroup the
+    /// root of threaded ones, and those below it become "domain invalid", where no process can be (EOPNOTSUPP). So look first.
+    /// The real root has no `cgroup.type` and may have both.
+    fn has_internal_processes(&self) -> Result<bool> {
+        if self.read_if_present("cgroup.type")?.is_none() {
+            return Ok(false);
+        }
+        match self.read_list("cgroup.procs") {
+            Ok(list) => Ok(!list.is_empty()),
+            // Threaded already: whoever made it so knows.
+            Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn in_the_way(cgroup: &Cgroup) -> Error {
+    Error::call("pass controllers on from", cgroup.path(), "cgroup.procs", Errno::EBUSY).hinted(crate::file::INTERNAL_PROCESSES)
 }

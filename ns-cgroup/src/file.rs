@@ -86,6 +86,8 @@ pub(crate) fn text(fd: BorrowedFd<'_>, longest: usize) -> std::result::Result<St
     whole(fd, longest).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+pub(crate) const INTERNAL_PROCESSES: &str = "processes are in this cgroup itself; move them into one below it";
+
 fn hinted(e: Error, file: &str, errno: Errno) -> Error {
     let hint = match (errno, file) {
         (Errno::ENOENT, f) if f.starts_with("cgroup.") => "the cgroup was removed, or this kernel doesn't have the file".into(),
@@ -95,7 +97,7 @@ fn hinted(e: Error, file: &str, errno: Errno) -> Error {
         )
         .into(),
         (Errno::ENODEV, _) => "the cgroup was removed".into(),
-        (Errno::EBUSY, "cgroup.subtree_control") => "processes are in this cgroup itself; move them into one below it".into(),
+        (Errno::EBUSY, "cgroup.subtree_control") => INTERNAL_PROCESSES.into(),
         (Errno::EBUSY, "cgroup.procs") => "this cgroup passes controllers on, so processes must be in one below it".into(),
         (Errno::EOPNOTSUPP, _) => "the cgroup is threaded, or stands below one that is".into(),
         (Errno::EACCES | Errno::EPERM | Errno::EROFS, _) => crate::cgroup::right_hint(errno),

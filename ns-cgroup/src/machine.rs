@@ -58,11 +58,11 @@ impl Machine {
 
     /// Makes `nskit/NAME` below a cgroup of the caller's choice.
     pub fn create_below(parent: &Cgroup, name: &Name) -> Result<Machine> {
-        with_place(parent, |place| Machine::create_in(place, name))
+        with_place(parent, |(place, above)| Machine::create_in(place, above, name))
     }
 
-    fn create_in(place: Cgroup, name: &Name) -> Result<Machine> {
-        let on = place.enable(Controllers::USUAL)?;
+    fn create_in(place: Cgroup, above: Enabled, name: &Name) -> Result<Machine> {
+        let above = place.enable(Controllers::USUAL)?.explained_by(above);
         if let Some(old) = Cgroup::open_if_present(&place, name)? {
             let _lock = Lock::take(&old, &place, name)?;
             refuse_populated(&old)?;
@@ -70,8 +70,7 @@ impl Machine {
         }
         let cgroup = Cgroup::open_or_create(&place, name)?;
         let lock = Lock::take(&cgroup, &place, name)?;
-        let below = cgroup.enable(on.on())?;
-        let enabled = if below.missing().is_empty() { on } else { below };
+        let enabled = cgroup.enable(Controllers::USUAL)?.explained_by(above);
         Ok(Machine { place, cgroup, name: name.clone(), enabled, _lock: lock })
     }
 
@@ -160,7 +159,7 @@ impl fmt::Debug for Machine {
 }
 
 /// Makes `nskit` and does something in it, again when another process removed it between the two; leaves nothing behind on failure.
-fn with_place<T>(parent: &Cgroup, mut work: impl FnMut(Cgroup) -> Result<T>) -> Result<T> {
+fn with_place<T>(parent: &Cgroup, mut work: impl FnMut((Cgroup, Enabled)) -> Result<T>) -> Result<T> {
     let name = word(PLACE)?;
     let mut last = None;
     for _ in 0..TRIES {
@@ -177,11 +176,9 @@ fn with_place<T>(parent: &Cgroup, mut work: impl FnMut(Cgroup) -> Result<T>) -> 
     last.map_or_else(|| Err(Error::refused(ErrorKind::TimedOut, "create a cgroup in", parent.path(), "it keeps being removed")), Err)
 }
 
-fn prepared(parent: &Cgroup, name: &Name) -> Result<Cgroup> {
+fn prepared(parent: &Cgroup, name: &Name) -> Result<(Cgroup, Enabled)> {
     let place = Cgroup::open_or_create(parent, name)?;
-    // What the parent can't pass on, the place can't either: its own status, which the machine keeps, tells.
-    let _ = parent.enable(Controllers::USUAL)?;
-    Ok(place)
+    Ok((place, parent.enable(Controllers::USUAL)?))
 }
 
 /// Removes `nskit` unless others are in it.

@@ -52,17 +52,15 @@ pub(crate) fn load_device_program(instructions: &[u64], log: &mut [u8]) -> Resul
     let mut attr = Load {
         prog_type: TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(instructions.len()).map_err(|_| Errno::E2BIG)?,
-        insns: instructions.as_ptr().addr() as u64,
-        license: c"Dual MIT/GPL".as_ptr().addr() as u64,
+        insns: instructions.as_ptr() as u64,
+        license: c"Dual MIT/GPL".as_ptr() as u64,
         log_level: u32::from(!log.is_empty()),
         log_size: u32::try_from(log.len()).map_err(|_| Errno::E2BIG)?,
-        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr().expose_provenance() as u64 },
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
         kern_version: 0,
         prog_flags: 0,
         prog_name: *b"nskit_devices\0\0\0",
     };
-    instructions.as_ptr().expose_provenance();
-    c"Dual MIT/GPL".as_ptr().expose_provenance();
     // SAFETY: the attribute's pointers are to slices and a string that live until the call returns, with their lengths beside them; the
     // kernel copies the program and the licence during the call and writes to the log only, which is borrowed mutably.
     let fd = unsafe { bpf(PROG_LOAD, &mut attr) }?;

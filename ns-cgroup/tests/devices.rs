@@ -12,9 +12,9 @@ fn open_in(cgroup: &Cgroup, path: &CStr, flags: OFlags) -> i32 {
     start(cgroup, || errno_of(openat(CWD, path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty()))).wait()
 }
 
-/// Makes a node, opens it for reading, and removes it; the first errno.
+/// Makes a node in /dev, which is nowhere mounted `nodev`, opens it for reading, and removes it; the first errno.
 fn make_in(cgroup: &Cgroup, what: DeviceType, major: u32, minor: u32) -> (i32, i32) {
-    let path = std::env::temp_dir().join(format!("ns-cgroup-node-{}-{major}-{minor}", std::process::id()));
+    let path = std::path::PathBuf::from(format!("/dev/ns-cgroup-node-{}-{major}-{minor}", std::process::id()));
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     let kind = if what == DeviceType::Block { FileType::BlockDevice } else { FileType::CharacterDevice };
     let make = || errno_of(mknodat(CWD, &*path, kind, Mode::RUSR | Mode::WUSR, makedev(major, minor)));

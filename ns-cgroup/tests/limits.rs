@@ -150,3 +150,15 @@ fn every_limit_is_taken_by_the_kernel() {
     written.for_each(|l| assert_eq!(machine.cgroup().read(l.file()).unwrap().trim(), l.value(), "{l}"));
     machine.remove().unwrap();
 }
+
+#[test]
+#[ignore = "needs a delegated pids/memory controller: run in the rig"]
+fn what_is_in_the_way_further_up_is_named() {
+    let scratch = Scratch::new();
+    let child = start(&scratch, sleep_forever);
+    let machine = Machine::create_below(&scratch, &name("box")).unwrap();
+    assert_eq!(machine.enabled().missing(), Controllers::USUAL);
+    assert!(machine.enabled().to_string().contains("processes are in this cgroup itself"), "{}", machine.enabled());
+    machine.remove().unwrap();
+    drop(child);
+}

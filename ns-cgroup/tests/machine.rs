@@ -3,10 +3,9 @@
 mod common;
 
 use common::{SOON, Scratch, name, sleep_forever, start};
-use ns_cgroup::{Cgroup, Errno, ErrorKind, Hierarchy, Machine};
+use ns_cgroup::{Cgroup, Controllers, DeviceRules, Errno, ErrorKind, Hierarchy, Limit, Limits, Machine};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::time::Duration;
 
 const ROOT: u32 = 0x8_0000;
 
@@ -17,12 +16,13 @@ fn a_payload_belongs_to_the_shifted_root() {
     let payload = machine.payload(ROOT, ROOT + 1).unwrap();
     assert!(payload.path().ends_with("nskit/box/payload"));
     let owner = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid())).unwrap();
-    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
-        assert_eq!(owner(&payload.path().join(file)), (ROOT, ROOT + 1), "{file}");
+    assert_eq!((owner(payload.path()), owner(machine.cgroup().path())), ((ROOT, ROOT + 1), (0, 0)));
+    // What divides is the container's, what limits it is not.
+    let delegate = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap();
+    for file in std::fs::read_dir(payload.path()).unwrap().map(|f| f.unwrap()) {
+        let given = delegate.lines().any(|l| file.file_name() == *l);
+        assert_eq!(owner(&file.path()), if given { (ROOT, ROOT + 1) } else { (0, 0) }, "{file:?}");
     }
-    // What limits the container is not its own.
-    assert_eq!(owner(&payload.path().join("cgroup.max.depth")), (0, 0));
-    assert_eq!(owner(machine.cgroup().path()), (0, 0));
     machine.remove().unwrap();
     assert_eq!(Cgroup::open(&scratch, &name("nskit")).unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -207,5 +207,20 @@ fn without_delegation_a_user_is_told_what_to_do() {
     let e = thread.join().unwrap();
     assert_eq!(e.kind(), ErrorKind::NotPermitted);
     assert!(e.to_string().ends_with("systemd-run --user --scope -p Delegate=yes COMMAND"), "{e}");
-    std::thread::sleep(Duration::ZERO);
+}
+
+/// The example at the top of the crate's documentation, with a real process.
+#[test]
+fn a_machine_from_its_first_boot_to_its_end() {
+    let machine = Machine::create(&Hierarchy::find().unwrap(), &name(&format!("whole-{}", std::process::id()))).unwrap();
+    DeviceRules::container().compile().attach(machine.cgroup()).unwrap();
+    let told = Limits::new().ask(Limit::descendants_max(100)).or_default(Limit::pids_max(16_384)).apply(machine.cgroup()).unwrap();
+    assert_eq!(told.missing().is_empty(), machine.enabled().on().contains(Controllers::PIDS), "{told}");
+    for _boot in 0..2 {
+        let payload = machine.payload(ROOT, ROOT).unwrap();
+        let child = start(&payload, sleep_forever);
+        assert!(machine.kill(SOON).unwrap());
+        drop(child);
+    }
+    machine.remove().unwrap();
 }
