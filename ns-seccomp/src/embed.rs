@@ -55,4 +55,13 @@ mod tests {
         let program = Program::from_static("t", &[[6, 0, 0, 0, 0, 0, 255, 127]]);
         assert_eq!(source(&program), "::ns_seccomp::Program::from_static(\"t\", &[\n    [6, 0, 0, 0, 0, 0, 255, 127],\n])\n");
     }
+
+    #[test]
+    fn the_numbers_are_the_programs() {
+        let program = crate::profile::os().compile().unwrap();
+        let text = source(&program);
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    [")?.strip_suffix("],")).collect();
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| line.split(", ").map(|byte| byte.parse::<u8>().unwrap())).collect();
+        assert_eq!(Program::from_bytes("os", &bytes).unwrap(), program);
+    }
 }

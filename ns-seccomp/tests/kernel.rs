@@ -2,7 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 
 use ns_core::{Errno, raw};
-use ns_seccomp::{Action, Arch, Arg, Flags, Install, Policy, Program, Rule, profile, syscall};
+use ns_seccomp::{Action, Arch, Arg, Install, Policy, Program, Rule, profile, syscall};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -252,7 +252,8 @@ fn the_profile_os_answers_at_i386s_door() {
 #[test]
 fn both_compilers_programs_are_installed_one_over_the_other() {
     let policy = profile::os();
-    let installs = [Install::new(policy.compile_with_libseccomp().unwrap()), Install::new(policy.compile().unwrap()).flags(Flags::LOG)];
+    let installs =
+        [Install::new(policy.compile_with_libseccomp().unwrap()), Install::new(policy.compile().unwrap()).flags(ns_seccomp::Flags::LOG)];
     let end = in_child(|| {
         if installs.iter().any(|install| install.install().is_err()) {
             raw::exit_group(3);

@@ -24,7 +24,7 @@ impl Random {
 
     /// Values at the edges of what conditions compare with.
     fn value(&mut self) -> u64 {
-        const EDGES: [u64; 14] = [0, 1, 2, 8, 9, 10, 16, 17, 0x5412, 0x541c, 0x2_0008, 0xffff_ffff, 1 << 32, u64::MAX];
+        const EDGES: [u64; 15] = [0xC000_003E, 0, 1, 2, 8, 9, 10, 16, 17, 0x5412, 0x541c, 0x2_0008, 0xffff_ffff, 1 << 32, u64::MAX];
         let base = self.pick(&EDGES);
         match self.below(6) {
             0 => base.wrapping_add(1),

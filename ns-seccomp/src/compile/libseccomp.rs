@@ -54,7 +54,11 @@ fn single(policy: &Policy, arch: Arch) -> Result<Vec<Instruction>, Error> {
         }
     }
     let mut program = export(&filter).map_err(|error| refused("", &error))?;
-    program.iter_mut().filter(|it| it.code == JEQ && it.k == Arch::native().audit()).for_each(|check| check.k = arch.audit());
+    // The first comparison is that of the architecture; a later one with this value may be an argument's.
+    match program.iter_mut().find(|instruction| instruction.code == JEQ) {
+        Some(check) if check.k == Arch::native().audit() => check.k = arch.audit(),
+        _ => return Err(refused("", &"its program doesn't begin with a check of the architecture")),
+    }
     Ok(program)
 }
 
