@@ -20,7 +20,7 @@ mod window;
 
 pub use hotkeys::{Hotkey, Hotkeys};
 pub use pump::{EndOfInput, Event, Pump};
-pub use terminal::{Terminal, restore_terminal};
+pub use terminal::{Terminal, restore_on_panic, restore_terminal};
 pub use window::Window;
 
 /// What is said before an interactive console opens.

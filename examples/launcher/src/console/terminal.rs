@@ -50,8 +50,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Puts every terminal back that [`Terminal::raw`] changed: for a panic hook (a program that aborts on panic drops nothing) and for
-/// every other way out. May be called at any time, also twice.
+/// Puts every terminal back that [`Terminal::raw`] changed: for [`restore_on_panic`] (a program that aborts on panic drops nothing) and
+/// for every other way out. May be called at any time, also twice.
 pub fn restore_terminal() {
     // Held for a few calls by this one thread's own code, if at all: then the terminals are just being changed or put back.
     let Ok(mut saved) = SAVED.try_lock() else { return };
@@ -59,6 +59,15 @@ pub fn restore_terminal() {
         // A terminal that is gone needs no putting back.
         let _ = rustix::io::retry_on_intr(|| tcsetattr(&fd, OptionalActions::Now, &termios));
     }
+}
+
+/// From now on a panic puts the terminal back before it says what it is about: in raw mode its lines would run down a staircase.
+pub fn restore_on_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore_terminal();
+        told(panic);
+    }));
 }
 
 fn change(fd: impl AsFd, make: impl FnOnce(&mut Termios)) -> Result<(), Error> {
@@ -112,6 +121,7 @@ mod tests {
         assert!(kept(tcgetattr(&slave).unwrap()));
         let terminal = Terminal::raw(&slave, &slave).unwrap();
         std::mem::forget(terminal);
+        assert!(raw_now(&slave));
         restore_terminal();
         restore_terminal();
         assert!(kept(tcgetattr(&slave).unwrap()));
@@ -142,5 +152,24 @@ mod tests {
         let null = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(Window::of(&null), None);
         assert!(size.set(&null).is_err());
+    }
+
+    /// Panics as a child would of `cargo test`: the hook is the process's.
+    #[test]
+    fn a_panic_puts_it_back() {
+        const IN_CHILD: &str = "NSKIT_TEST_PANICS_RAW";
+        let (_master, slave) = pty();
+        if std::env::var_os(IN_CHILD).is_some() {
+            restore_on_panic();
+            let _terminal = std::mem::ManuallyDrop::new(Terminal::raw(std::io::stdin(), std::io::stdin()).unwrap());
+            assert!(raw_now(&std::io::stdin().as_fd().try_clone_to_owned().unwrap()));
+            panic!("on purpose");
+        }
+        let test = ["--exact", "console::terminal::tests::a_panic_puts_it_back"];
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args(test).env(IN_CHILD, "1").stdin(slave.try_clone().unwrap()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(!ended.status.success() && said.contains("on purpose"), "{said}");
+        assert!(tcgetattr(&slave).unwrap().output_modes.contains(OutputModes::OPOST));
     }
 }

@@ -6,7 +6,8 @@ const EXAMPLES: &str = "\
 Examples:
   ns-spawn -D /var/lib/machines/debian -b                          boot it, to a login prompt
   ns-spawn -D /srv/tree --bind-ro=/usr/src sh -c 'ls /usr/src'     run one command in it
-  ns-spawn --directory=/srv/arch1 --network-bridge=br0 --boot      boot it on a bridge";
+  ns-spawn --directory=/srv/arch1 --network-bridge=br0 --boot      boot it on a bridge
+";
 
 /// Name, letter, the value's name, heading and help of each option; without a value's name it is a switch.
 type Row = (&'static str, Option<char>, Option<&'static str>, &'static str, &'static str);
