@@ -1,6 +1,7 @@
 //! ns-core
 #![allow(missing_docs)]
 
+#[cfg_attr(not(feature = "spawn"), allow(dead_code, reason = "without it only descriptors are sent"))]
 pub(crate) mod link;
 pub mod raw;
 pub mod step;

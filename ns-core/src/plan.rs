@@ -169,7 +169,21 @@ impl Plan {
         let inside = inside.with_slots(given_inside, &exec.slots());
         let joins_pid = joins.iter().find(|(_, kinds)| kinds.contains(Namespaces::PID)).copied();
         let marks = marks(&[&outside, &inside]);
-        Ok(Compiled { exec, given, ids, unshare, joins_pid, cgroup, outside, inside, builder, kept, holds, marks, stub: Default::default() })
+        Ok(Compiled {
+            exec,
+            given,
+            ids,
+            unshare,
+            joins_pid,
+            cgroup,
+            outside,
+            inside,
+            builder,
+            kept,
+            holds,
+            marks,
+            stub: Default::default(),
+        })
     }
 }
 

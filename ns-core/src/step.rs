@@ -9,9 +9,9 @@ mod wires;
 pub use child::{Child, ChildFd};
 pub use fault::{Call, Fault, Text};
 pub use slot::{Mark, Slot};
-pub use wires::Wires;
 #[cfg(feature = "spawn")]
 pub(crate) use wires::Wire;
+pub use wires::Wires;
 
 use std::fmt;
 

@@ -70,7 +70,8 @@ const NET: Slot = Slot::new("a network namespace");
 
 #[test]
 fn joins_what_it_is_given() {
-    let plan = Plan::new(shell("test $(readlink /proc/self/ns/net) = $(readlink /proc/$PPID/ns/net)")).join(NET, Namespaces::NET).given(NET);
+    let plan =
+        Plan::new(shell("test $(readlink /proc/self/ns/net) = $(readlink /proc/$PPID/ns/net)")).join(NET, Namespaces::NET).given(NET);
     let plan = plan.seal().unwrap();
     let own = std::fs::File::open("/proc/self/ns/net").unwrap();
     assert_eq!(plan.start(Fds::new().give(NET, own.into())).unwrap().wait().unwrap(), Exit::Exited(0));

@@ -9,11 +9,13 @@ pub use slots::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 use crate::guest::{Login, MachineId, RootUser};
 use crate::settings::{Bind, BindOptions, ConsoleMode, Network, Payload, Settings};
 use crate::{Error, Kind};
-use ns_core::steps::{HostLimits, Hostname, Keyring, Open, Rlimits, Session, Socket, SocketType, Umask, Write};
 use ns_core::credentials::{CapSet, Capability, Credentials};
 use ns_core::pty::Pty;
+use ns_core::steps::{HostLimits, Hostname, Keyring, Open, Rlimits, Session, Socket, SocketType, Umask, Write};
 use ns_core::{Exec, IdMap, Locked, Namespaces, Plan, Sealed, Slot};
-use ns_mount::{Cgroup2, Devpts, JoinPayload, LeaveHost, Lock, Mqueue, PTS, PrivateHost, Proc, RUN_HOST, ReadOnlyRoot, Root, SealRunHost, Sysfs};
+use ns_mount::{
+    Cgroup2, Devpts, JoinPayload, LeaveHost, Lock, Mqueue, PTS, PrivateHost, Proc, RUN_HOST, ReadOnlyRoot, Root, SealRunHost, Sysfs,
+};
 use ns_net::LoopbackUp;
 use ns_seccomp::{Install, Program};
 use slots::TTY;
@@ -165,11 +167,8 @@ impl Site<'_> {
             .outside(Proc::of_payload())
             .outside(Lock::default_proc(self.is_private()))
             .outside(SealRunHost);
-        let plan = if self.is_private() {
-            plan.outside(JoinPayload::network()).outside(Sysfs::skeleton())
-        } else {
-            plan.outside(Sysfs::whole())
-        };
+        let plan =
+            if self.is_private() { plan.outside(JoinPayload::network()).outside(Sysfs::skeleton()) } else { plan.outside(Sysfs::whole()) };
         Ok(plan.outside(Cgroup2::at("/sys/fs/cgroup").map_err(wrong)?).outside(Lock::default_sys()))
     }
 
@@ -178,7 +177,8 @@ impl Site<'_> {
         if self.ids.is_none() {
             return Ok(plan);
         }
-        let kinds = [("user", 256), ("cgroup", 1024), ("ipc", 1024), ("mnt", 1024), ("net", 1024), ("pid", 1024), ("time", 1024), ("uts", 1024)];
+        let kinds =
+            [("user", 256), ("cgroup", 1024), ("ipc", 1024), ("mnt", 1024), ("net", 1024), ("pid", 1024), ("time", 1024), ("uts", 1024)];
         kinds.into_iter().try_fold(plan, |plan, (kind, most)| {
             let write = Write::new(format!("sys/user/max_{kind}_namespaces"), most.to_string()).map_err(wrong)?;
             Ok(plan.inside(write.in_dir(Slot::PROC).if_present()))

@@ -149,8 +149,7 @@ impl List {
         for mark in op.after() {
             self.wait(mark);
         }
-        let reached: Vec<Mark> =
-            op.wires().filter_map(|wire| if let Wire::Reaches(mark) = wire { Some(mark) } else { None }).collect();
+        let reached: Vec<Mark> = op.wires().filter_map(|wire| if let Wire::Reaches(mark) = wire { Some(mark) } else { None }).collect();
         self.ops.push(op);
         self.ops.extend(reached.into_iter().map(Op::Say));
     }

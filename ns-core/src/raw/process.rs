@@ -2,8 +2,8 @@
 
 use super::{Errno, syscall};
 use linux_raw_sys::general::{
-    __NR_clone3, __NR_execveat, __NR_exit_group, __NR_getpid, __NR_pidfd_send_signal, __NR_waitid, __WALL, CLONE_INTO_CGROUP, CLONE_PARENT_SETTID, CLONE_PIDFD,
-    P_PIDFD, WEXITED, WNOHANG, clone_args, siginfo_t,
+    __NR_clone3, __NR_execveat, __NR_exit_group, __NR_getpid, __NR_pidfd_send_signal, __NR_waitid, __WALL, CLONE_INTO_CGROUP,
+    CLONE_PARENT_SETTID, CLONE_PIDFD, P_PIDFD, WEXITED, WNOHANG, clone_args, siginfo_t,
 };
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

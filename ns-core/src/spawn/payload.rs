@@ -89,4 +89,3 @@ fn execute(start: &Start<'_>, station: &mut Station<'_>, link: Link, stub: RawFd
     let fault: Fault = if exec.is_as_pid2() { exec.execute_stub(&station.child, stub) } else { exec.execute(&station.child) };
     Trouble::Fault(fault)
 }
-

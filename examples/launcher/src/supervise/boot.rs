@@ -8,7 +8,9 @@ use crate::registry::IdRange;
 use crate::settings::{ConsoleMode, PrivateUsers};
 use crate::{Error, Kind};
 use ns_core::{Errno, Fds, Running};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A payload that runs, and the launcher's ends of what connects them.
 #[derive(Debug)]
@@ -16,7 +18,43 @@ pub(super) struct Boot {
     pub running: Running,
     /// The console's master; none in pipe mode.
     pub pty: Option<OwnedFd>,
+    /// In pipe mode, what the payload writes to instead of our terminal.
+    pub relays: Vec<Relay>,
     pub notify: OwnedFd,
+}
+
+/// A pipe between the payload and our terminal, which is never a descriptor of the payload's.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub from: OwnedFd,
+    pub to: OwnedFd,
+}
+
+/// The payload's standard descriptors without a console: ours as they are, but for a terminal.
+struct Stdio {
+    fds: Vec<OwnedFd>,
+    relays: Vec<Relay>,
+}
+
+impl Stdio {
+    fn new() -> Result<Stdio, Error> {
+        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(wrong);
+        let input = std::io::stdin();
+        let first = if input.is_terminal() { std::fs::File::open("/dev/null").map_err(wrong)?.into() } else { own(input.as_fd())? };
+        let mut stdio = Stdio { fds: vec![first], relays: Vec::new() };
+        let (output, error) = (std::io::stdout(), std::io::stderr());
+        for (fd, terminal) in [(output.as_fd(), output.is_terminal()), (error.as_fd(), error.is_terminal())] {
+            let fd = own(fd)?;
+            if terminal {
+                let (from, end) = pipe_with(PipeFlags::CLOEXEC).map_err(wrong)?;
+                stdio.relays.push(Relay { from, to: fd });
+                stdio.fds.push(end);
+            } else {
+                stdio.fds.push(fd);
+            }
+        }
+        Ok(stdio)
+    }
 }
 
 fn wrong(e: impl std::fmt::Display) -> Error {
@@ -36,10 +74,11 @@ impl Prepared<'_> {
         }
         let locks = self.lock.fds().chain(self.ids.iter().flat_map(IdRange::fds));
         fds = (0..).zip(locks).fold(fds, |fds, (n, lock)| fds.lend(LOCK.nth(n), lock));
-        let (input, output, error) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let mut relays = Vec::new();
         if self.console == ConsoleMode::Pipe {
-            let own = [input.as_fd(), output.as_fd(), error.as_fd()];
-            fds = STDIO.into_iter().zip(own).fold(fds, |fds, (slot, fd)| fds.lend(slot, fd));
+            let stdio = Stdio::new()?;
+            relays = stdio.relays;
+            fds = STDIO.into_iter().zip(stdio.fds).fold(fds, |fds, (slot, fd)| fds.give(slot, fd));
         }
         let mut held = self.plan.hold(fds).map_err(|e| self.explain(&e))?;
         if let Some(veth) = &self.veth {
@@ -48,7 +87,7 @@ impl Prepared<'_> {
         let explain = |e: ns_core::Error| self.explain(&e);
         let notify = held.wait_for(NOTIFY).map_err(explain)?;
         let pty = if self.console == ConsoleMode::Pipe { None } else { Some(held.wait_for(PTY).map_err(explain)?) };
-        Ok(Boot { running: held.release().map_err(explain)?, pty, notify })
+        Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify })
     }
 
     /// Says more where the cause can be found: a tree that can't be id-mapped.

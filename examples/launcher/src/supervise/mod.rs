@@ -5,6 +5,8 @@ mod cgroup;
 mod event;
 mod network;
 mod prepare;
+mod signals;
+mod stop;
 
 use crate::Error;
 use crate::report::Ended;

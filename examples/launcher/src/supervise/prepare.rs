@@ -51,8 +51,7 @@ impl<'a> Prepared<'a> {
         let cgroup = if settings.dry_run { None } else { make_cgroup(settings)? };
         let locks = lock.fds().chain(ids.iter().flat_map(IdRange::fds)).count() as u16;
         let has_cgroup = cgroup.is_some() || settings.dry_run;
-        let site =
-            Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
+        let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
         let planned = site.plan();
         let plan = match (planned, cgroup) {
             (Ok(plan), cgroup) => (plan, cgroup),
@@ -81,10 +80,14 @@ impl<'a> Prepared<'a> {
 /// What is given up by choice is said once.
 fn warn(settings: &Settings) {
     if settings.users == PrivateUsers::No {
-        eprintln!("Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks.");
+        eprintln!(
+            "Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks."
+        );
     }
     if settings.network == Network::Host {
-        eprintln!("Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside.");
+        eprintln!(
+            "Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside."
+        );
     }
 }
 
