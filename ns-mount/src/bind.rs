@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "paths are made and dropped in the parent")]
 
 use crate::error::{Error, ErrorKind};
-use crate::filesystem::MountFlags;
+use crate::flags::MountFlags;
 use crate::owner::Owner;
 use crate::path::{InRoot, MountPoint};
 use crate::root::ROOT;

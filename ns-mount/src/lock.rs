@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "the table is made and dropped in the parent")]
 
 use crate::error::Error;
-use crate::filesystem::MountFlags;
+use crate::flags::MountFlags;
 use crate::path::InRoot;
 use crate::root::ROOT;
 use crate::tree::{attach, bind_of, is_directory, set_flags, with};

@@ -2,7 +2,8 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
 use crate::error::Error;
-use crate::filesystem::{Filesystem, MountFlags};
+use crate::filesystem::Filesystem;
+use crate::flags::MountFlags;
 use crate::owner::Owner;
 use crate::path::{InRoot, MountPoint};
 use crate::root::ROOT;

@@ -43,13 +43,13 @@ pub(crate) enum MountPoint {
     File,
 }
 
-#[allow(clippy::disallowed_methods, reason = "runs in the parent")]
+#[allow(clippy::disallowed_methods, clippy::disallowed_macros, reason = "runs in the parent")]
 impl InRoot {
     /// Checks a path: absolute, no `..`, no NUL byte. `.` and doubled slashes are dropped.
     pub fn new(path: impl AsRef<Path>) -> Result<InRoot, Error> {
         let path = path.as_ref();
         let shown = Shown(path.as_os_str().as_bytes()).to_string();
-        let wrong = |why: &str| Error::new(ErrorKind::Path, format!("path {shown:?} in the tree {why}"));
+        let wrong = |why: &str| Error::new(ErrorKind::Path, format!("path \"{shown}\" in the tree {why}"));
         if !path.is_absolute() {
             return Err(wrong("is not absolute"));
         }

@@ -1,7 +1,8 @@
 //! A proc of the payload's process namespace, mounted by a builder outside it.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
-use crate::filesystem::{Filesystem, MountFlags};
+use crate::filesystem::Filesystem;
+use crate::flags::MountFlags;
 use crate::mount::Mount;
 use crate::path::InRoot;
 use crate::root::ROOT;

@@ -1,7 +1,7 @@
 //! The tree as the root: made harmless, id-mapped, stacked on `/`.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
-use crate::filesystem::MountFlags;
+use crate::flags::MountFlags;
 use crate::tree::{Reach, attach, id_mapped, set_flags, with};
 use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_PRIVATE};
 use ns_core::raw::{self, MountAttr, mount_setattr};

@@ -1,7 +1,8 @@
 //! /sys: read-only, whole or as a skeleton of the payload's network namespace.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
-use crate::filesystem::{Filesystem, MountFlags};
+use crate::filesystem::Filesystem;
+use crate::flags::MountFlags;
 use crate::mount::Mount;
 use crate::path::InRoot;
 use crate::root::ROOT;

@@ -6,9 +6,28 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// In a child: where a panic is told. The parent has -1.
+static REPORT: AtomicI32 = AtomicI32::new(-1);
+
+/// Once in the parent: a child of a process with threads may find the hook's lock held for ever.
+fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match REPORT.load(Ordering::Relaxed) {
+            -1 => before(info),
+            // SAFETY: the child's end of its own pipe, never closed.
+            fd => drop(rustix::io::write(unsafe { BorrowedFd::borrow_raw(fd) }, info.to_string().as_bytes())),
+        }));
+    });
+}
 
 /// Runs `test` in a forked child; fails with the child's message. A child that hangs is killed after 20 s.
 pub fn in_child(test: impl FnOnce()) {
+    report_panics();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     // SAFETY: glibc's fork leaves the child with a usable allocator.
     let pid = unsafe { libc::fork() };
@@ -19,9 +38,7 @@ pub fn in_child(test: impl FnOnce()) {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             libc::alarm(20);
         }
-        std::panic::set_hook(Box::new(move |info| {
-            let _ = rustix::io::write(&writer, info.to_string().as_bytes());
-        }));
+        REPORT.store(writer.as_raw_fd(), Ordering::Relaxed);
         let outcome = catch_unwind(AssertUnwindSafe(test));
         raw::exit_group(i32::from(outcome.is_err()));
     }

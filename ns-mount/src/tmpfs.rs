@@ -5,7 +5,8 @@
 mod row;
 
 use crate::error::{Error, ErrorKind};
-use crate::filesystem::{Filesystem, MountFlags};
+use crate::filesystem::Filesystem;
+use crate::flags::MountFlags;
 use crate::owner::Owner;
 use crate::path::{InRoot, MountPoint};
 use crate::root::ROOT;

@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
 use crate::error::Error;
-use crate::filesystem::MountFlags;
+use crate::flags::MountFlags;
 use crate::shown::Shown;
 use linux_raw_sys::general::MS_PRIVATE;
 use ns_core::raw::{MountAttr, mount_setattr};

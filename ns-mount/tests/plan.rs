@@ -104,7 +104,7 @@ check test -p /proc/kmsg
 check test "$(ls /sys/class/net)" = lo
 check test -e /sys/fs/cgroup/cgroup.procs
 check test "$(cat /run/host/container-manager)" = nskit
-check test "$(ls -a /run/host | wc -l)" = 5
+check test "$(ls -a /run/host | wc -l)" = 7
 check test -d /dev/mqueue
 for path in /x /usr/x /srv/extra/x /run/host/x /sys/x /proc/sys/kernel/core_pattern; do
     refused sh -c "echo x > $path"

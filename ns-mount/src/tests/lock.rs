@@ -37,8 +37,9 @@ fn procs_table_hides_locks_and_replaces() {
         assert!(std::fs::metadata(at(&fd, "proc/kmsg")).unwrap().file_type().is_fifo());
         SealRunHost.apply(run_host.as_fd()).unwrap();
         assert_eq!(std::fs::read_to_string(at(&fd, "proc/sys/kernel/random/boot_id")).unwrap(), boot_id);
-        let left: Vec<_> = std::fs::read_dir(at(&fd, "run/host")).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left, ["inaccessible"]);
+        // A guest's systemd mounts over it for its sandboxed units, which the kernel allows on no file that is unlinked.
+        let boot_id = at(&fd, "proc/sys/kernel/random/boot_id");
+        crate::testing::mount("/dev/null", boot_id.to_str().unwrap(), "", libc::MS_BIND).unwrap();
         assert_eq!(std::fs::read_dir(at(&fd, "run/host/inaccessible")).unwrap().count(), 6);
         assert_eq!(errno(std::fs::write(at(&fd, "run/host/x"), "")), libc::EROFS);
     });

@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_types, reason = "the row is made and dropped in the parent")]
 
-use crate::filesystem::MountFlags;
+use crate::flags::MountFlags;
 use crate::owner::Owner;
 use crate::shown::Shown;
 use crate::tree::{Reach, attach, clone_of, harmless, with};
