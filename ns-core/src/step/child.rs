@@ -4,7 +4,7 @@ use super::{Fault, Slot};
 use crate::link::Link;
 use crate::raw::{self, Errno};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 /// A descriptor in a child: closed by hand, no `Drop` (which would be glibc's `close`, and thread-local storage with it).
 #[must_use]
@@ -24,8 +24,8 @@ impl ChildFd {
 }
 
 #[allow(clippy::disallowed_types, reason = "taken apart, never dropped")]
-impl From<OwnedFd> for ChildFd {
-    fn from(fd: OwnedFd) -> ChildFd {
+impl From<std::os::fd::OwnedFd> for ChildFd {
+    fn from(fd: std::os::fd::OwnedFd) -> ChildFd {
         ChildFd(fd.into_raw_fd())
     }
 }

@@ -32,7 +32,7 @@ impl Host {
             Some(text)
         };
         let os_release = read("/etc/os-release").or_else(|| read("/usr/lib/os-release")).unwrap_or_default();
-        Host { os_release, term: std::env::var_os("TERM").filter(|term| is_plain(term)) }
+        Host { os_release, term: std::env::var_os("TERM").filter(is_plain) }
     }
 }
 
