@@ -120,6 +120,7 @@ impl<T> Call<T> for rustix::io::Result<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_macros, clippy::disallowed_methods, reason = "tests run in the parent")]
 mod tests {
     use super::*;
 
