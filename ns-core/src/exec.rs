@@ -181,8 +181,10 @@ impl Exec {
 
     /// Prepares what the child will need, once nothing changes any more.
     pub(crate) fn seal(&mut self) -> Result<(), Error> {
-        if self.rows.len() > MAX_ROWS {
-            return Err(Error::refused(format!("exec: more than {MAX_ROWS} descriptors are passed")));
+        // 0 to 2 are there in any case.
+        let others = self.rows.iter().filter(|row| row.number() > 2).count();
+        if others + 3 > MAX_ROWS {
+            return Err(Error::refused(format!("exec: {others} descriptors are passed beside stdio: at most {}", MAX_ROWS - 3)));
         }
         for program in self.programs.iter_mut().filter(|_| self.as_pid2) {
             let File::Path(path) = &program.file else {

@@ -153,6 +153,17 @@ impl Plan {
         if self.unshare.contains(Namespaces::USER) && self.ids.is_none() {
             return Err(Error::refused("plan: a new user namespace needs an id map: Plan::user"));
         }
+        if self.exec.is_as_pid2() && !self.unshare.contains(Namespaces::PID) {
+            // reboot(2) of the stub would be the host's.
+            return Err(Error::refused("plan: the stub init is process 1 of a new pid namespace: Plan::unshare"));
+        }
+        if self.holds.len() > crate::spawn::MAX_HELD {
+            return Err(Error::refused(format!(
+                "plan: {} descriptors are to be held: at most {}",
+                self.holds.len(),
+                crate::spawn::MAX_HELD
+            )));
+        }
         match self.holds.iter().find(|slot| !self.kept || !self.given.contains(slot)) {
             Some(slot) => Err(Error::refused(format!("plan: {slot} is to be held, which only a keeper does, and only what is given"))),
             None => Ok(()),

@@ -71,6 +71,9 @@ struct Start<'a> {
     positions: &'a Positions,
 }
 
+/// Descriptors that a keeper can hold, besides the six of its own.
+pub(crate) const MAX_HELD: usize = crate::exec::MAX_ROWS - 6;
+
 fn failed(what: &str) -> impl FnOnce(rustix::io::Errno) -> Error + '_ {
     move |e| Error::call(what, Errno::new(e.raw_os_error()))
 }

@@ -5,6 +5,9 @@ use crate::error::{Error, Side};
 use crate::namespace::{Locked, Namespaces};
 use crate::step::{Mark, Slot, Wire};
 
+/// A list keeps what it has heard in one word.
+const MAX_MARKS: usize = 64;
+
 /// Refuses what would hang, or use a descriptor that isn't there.
 pub(super) fn check(plan: &Compiled) -> Result<(), Error> {
     check_slots(plan, &plan.outside, &plan.outside.given)?;
@@ -12,6 +15,9 @@ pub(super) fn check(plan: &Compiled) -> Result<(), Error> {
     let needed = plan.cgroup.into_iter().chain(plan.joins_pid.map(|(slot, _)| slot));
     if let Some(slot) = needed.into_iter().find(|slot| !plan.given.contains(slot)) {
         return Err(Error::refused(format!("plan: needs \"{slot}\", which nothing gives")));
+    }
+    if plan.marks.len() > MAX_MARKS {
+        return Err(Error::refused(format!("plan: {} marks: at most {MAX_MARKS} can be told apart", plan.marks.len())));
     }
     check_marks(plan)?;
     let says_locked = plan.inside.ops.iter().any(|op| matches!(op, Op::Say(mark) if *mark == Locked::MARK));
@@ -103,18 +109,22 @@ fn check_marks(plan: &Compiled) -> Result<(), Error> {
         }
     }
     match (outside.waits_for(), inside.waits_for()) {
-        (Some(_), Some(_)) => {
-            let each = |run: &Run<'_>| place(run.list, run.at);
-            Err(Error::refused(format!("each list waits for the other: {}; {}", each(&outside), each(&inside))))
+        (Some(a), Some(b)) => {
+            let (outside, inside) = (stuck_place(&outside), stuck_place(&inside));
+            Err(Error::refused(format!("each list waits for the other: {outside}: \"{a}\"; {inside}: \"{b}\"")))
         }
         _ => Ok(()),
     }
 }
 
-/// Nothing there says it: the place is the step that wants it.
-fn nobody(stuck: &Run<'_>, other: Side, mark: Mark) -> Error {
+/// The place is the step that wants the mark: "outside 2/4, before bind of /usr"
+fn stuck_place(stuck: &Run<'_>) -> String {
     let wants = (stuck.at..stuck.list.ops.len()).find(|n| stuck.list.ops[*n].is_numbered()).unwrap_or(stuck.at);
     let (number, of) = stuck.list.number(wants);
-    let what = &stuck.list.ops[wants];
-    Error::refused(format!("{} {number}/{of}, before {what}: nothing {other} reaches \"{mark}\"", stuck.list.side))
+    format!("{} {number}/{of}, before {}", stuck.list.side, stuck.list.ops[wants])
+}
+
+/// Nothing there says it.
+fn nobody(stuck: &Run<'_>, other: Side, mark: Mark) -> Error {
+    Error::refused(format!("{}: nothing {other} reaches \"{mark}\"", stuck_place(stuck)))
 }
