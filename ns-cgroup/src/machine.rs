@@ -50,21 +50,35 @@ impl Machine {
     /// What is left of a machine of the same name is removed if it is empty. Busy, naming it, where processes are in it or another
     /// process holds the machine open.
     pub fn create(hierarchy: &Hierarchy, name: &Name) -> Result<Machine> {
-        match Machine::create_below(hierarchy.root(), name) {
-            Err(e) if e.is_no_right() => Machine::create_below(&hierarchy.delegated()?, name),
+        Machine::create_at(hierarchy, |parent| Machine::create_below(parent, name))
+    }
+
+    /// The same, for a caller to whom a machine that nobody holds open is what a crash left: processes in it are killed, and waited for at
+    /// most so long.
+    pub fn create_emptied(hierarchy: &Hierarchy, name: &Name, limit: Duration) -> Result<Machine> {
+        Machine::create_at(hierarchy, |parent| with_place(parent, |(place, above)| Machine::create_in(place, above, name, Some(limit))))
+    }
+
+    fn create_at(hierarchy: &Hierarchy, create: impl Fn(&Cgroup) -> Result<Machine>) -> Result<Machine> {
+        match create(hierarchy.root()) {
+            Err(e) if e.is_no_right() => create(&hierarchy.delegated()?),
             made => made,
         }
     }
 
     /// Makes `nskit/NAME` below a cgroup of the caller's choice.
     pub fn create_below(parent: &Cgroup, name: &Name) -> Result<Machine> {
-        with_place(parent, |(place, above)| Machine::create_in(place, above, name))
+        with_place(parent, |(place, above)| Machine::create_in(place, above, name, None))
     }
 
-    fn create_in(place: Cgroup, above: Enabled, name: &Name) -> Result<Machine> {
+    fn create_in(place: Cgroup, above: Enabled, name: &Name, emptying: Option<Duration>) -> Result<Machine> {
         let above = place.enable(Controllers::USUAL)?.explained_by(above);
         if let Some(old) = Cgroup::open_if_present(&place, name)? {
             let _lock = Lock::take(&old, &place, name)?;
+            if let Some(limit) = emptying {
+                old.kill()?;
+                old.wait_empty(limit)?;
+            }
             refuse_populated(&old)?;
             old.remove()?;
         }

@@ -1,7 +1,8 @@
 //! `ns-spawn`: boots a distribution, or runs a command, from a plain directory.
 
 use nskit_launcher::Error;
-use nskit_launcher::settings::{Parsed, parse};
+use nskit_launcher::sealed::run_from_sealed_copy;
+use nskit_launcher::settings::{Parsed, PrivateUsers, parse};
 use nskit_launcher::supervise;
 use std::process::ExitCode;
 
@@ -22,6 +23,11 @@ fn run() -> Result<u8, Error> {
             print!("{text}");
             Ok(0)
         }
-        Parsed::Run(settings) => supervise::run(&settings),
+        Parsed::Run(settings) => {
+            if matches!(settings.users, PrivateUsers::No | PrivateUsers::Identity) {
+                run_from_sealed_copy()?;
+            }
+            supervise::run(&settings)
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// As many tasks as systemd's template gives a container.
 const PIDS_MAX: u64 = 16_384;
+/// We hold the tree's lock, and nobody the machine's: what is still in it lost its launcher and keeper in one moment.
 /// What was killed is gone by then, unless it is stuck in the kernel.
 const EMPTY: Duration = Duration::from_secs(10);
 
@@ -29,7 +30,7 @@ impl MachineCgroup {
     /// # Errors
     /// A container without a user namespace is not started without the program: mknod(2) would be the host's.
     pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
-        let machine = match Hierarchy::find().and_then(|hierarchy| Machine::create(&hierarchy, &Name::new(name)?)) {
+        let machine = match Hierarchy::find().and_then(|hierarchy| Machine::create_emptied(&hierarchy, &Name::new(name)?, EMPTY)) {
             Ok(machine) => machine,
             Err(e) if boot || !private_users => return Err(wrong(e)),
             Err(e) => return Ok(Made { cgroup: None, notices: vec![format!("No cgroup: {e}")] }),

@@ -43,11 +43,11 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// It could not be started; or the keeper was killed.
-    pub fn supervise(&self) -> Result<Ended, Error> {
+    pub fn supervise(&self, signals: Signals) -> Result<Ended, Error> {
         let settings = self.settings;
         let path = Escaped::path(self.tree.path()).to_string();
         super::say(settings, &format!("Spawning container {} on {path}.", settings.machine));
-        let mut watch = Watch::new(self)?;
+        let mut watch = Watch::new(self, signals)?;
         loop {
             let ended = watch.boot().and_then(|turn| watch.until_ended(turn))?;
             let again = ended == Ended::Rebooted && watch.stop == Stop::No;
@@ -63,10 +63,10 @@ impl Prepared<'_> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(prepared: &'a Prepared<'a>) -> Result<Watch<'a>, Error> {
-        let signals = Signals::new()?;
+    fn new(prepared: &'a Prepared<'a>, signals: Signals) -> Result<Watch<'a>, Error> {
         let notifier = Notifier::from_env()?;
         if prepared.console == ConsoleMode::Interactive {
+            crate::console::restore_on_panic();
             super::say(prepared.settings, PRESS);
         }
         Ok(Watch { prepared, signals, notifier, pumps: Vec::new(), terminal: None, stop: Stop::No, told_ready: false })

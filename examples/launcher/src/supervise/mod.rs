@@ -12,18 +12,21 @@ use crate::Error;
 use crate::report::Ended;
 use crate::settings::Settings;
 use prepare::Prepared;
+use signals::Signals;
 
 /// Runs a container until it ends; the exit code of names(6.4).
 ///
 /// # Errors
 /// It could not be started; nothing is left of it.
 pub fn run(settings: &Settings) -> Result<u8, Error> {
+    // First: a signal that comes while something is being made must not end us halfway.
+    let signals = Signals::new()?;
     let prepared = Prepared::new(settings)?;
     if settings.dry_run {
         print!("{}", prepared.dry_run()?);
         return Ok(0);
     }
-    let ended = prepared.supervise();
+    let ended = prepared.supervise(signals);
     let cleaned = prepared.clean();
     let ended = ended?;
     cleaned?;
