@@ -14,6 +14,9 @@ use crate::step::{Mark, Slot, Step};
 use list::Draft;
 use std::sync::Arc;
 
+/// Descriptors that a keeper can hold, besides the six of its own.
+const MAX_HELD: usize = crate::exec::MAX_ROWS - 6;
+
 /// What is to be started: a value, built in any order, without effects.
 ///
 /// The *outside* list is run by a builder with the caller's rights in a mount namespace of its own; the *inside* list by the payload, in
@@ -157,12 +160,8 @@ impl Plan {
             // reboot(2) of the stub would be the host's.
             return Err(Error::refused("plan: the stub init is process 1 of a new pid namespace: Plan::unshare"));
         }
-        if self.holds.len() > crate::spawn::MAX_HELD {
-            return Err(Error::refused(format!(
-                "plan: {} descriptors are to be held: at most {}",
-                self.holds.len(),
-                crate::spawn::MAX_HELD
-            )));
+        if self.holds.len() > MAX_HELD {
+            return Err(Error::refused(format!("plan: {} descriptors are to be held: at most {}", self.holds.len(), MAX_HELD)));
         }
         match self.holds.iter().find(|slot| !self.kept || !self.given.contains(slot)) {
             Some(slot) => Err(Error::refused(format!("plan: {slot} is to be held, which only a keeper does, and only what is given"))),

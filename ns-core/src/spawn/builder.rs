@@ -1,12 +1,13 @@
 //! The builder: runs the outside list with the caller's rights, then stays as the keeper, or leaves.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
-use super::station::{Context, Station, Trouble, has_ended};
-use super::{Start, borrow, payload};
+use super::payload;
+use super::start::{Start, borrow};
+use super::station::{Context, Station, Trouble, ended_within};
 use crate::error::Side;
 use crate::exec::{MAX_ROWS, Row, arrange, close_all_but};
 use crate::link::{Kind, Link, Message};
-use crate::raw::{self, WaitId};
+use crate::raw::{self, Errno, WaitId};
 use crate::step::{Call, Child, ChildFd, Fault, Slot};
 use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_PARENT, SIGKILL};
 use std::os::fd::RawFd;
@@ -97,7 +98,12 @@ fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> Fault {
 /// Says why, takes the payload along, and ends.
 fn leave(start: &Start<'_>, link: Link, payload: RawFd, trouble: Trouble) -> ! {
     let position = start.positions.get(Side::Outside) as u32;
-    let gone = has_ended(payload);
+    let gone = match trouble {
+        // Its namespaces are gone a little before its pidfd tells.
+        Trouble::Fault(fault) if fault.errno == Errno::ESRCH => ended_within(payload, 1000),
+        Trouble::Fault(_) => ended_within(payload, 5),
+        _ => ended_within(payload, 0),
+    };
     let message = match trouble {
         // The payload's end makes calls on it fail: it is to blame, not the step.
         Trouble::Fault(fault) if !gone => Some(Message::fault(position, &fault)),

@@ -1,6 +1,6 @@
 //! The descriptors that a start is given.
 
-use super::high;
+use super::start::high;
 use crate::error::Error;
 use crate::step::Slot;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

@@ -1,7 +1,6 @@
 //! The caller's side of a start: both children, their sockets, what they have said.
 
 use super::position::Positions;
-use super::station::has_ended;
 use crate::error::{Error, Place, Side};
 use crate::link::{Kind, Link, Message, Received};
 use crate::namespace::Namespaces;
@@ -9,7 +8,7 @@ use crate::pidfd::PidFd;
 use crate::plan::{Op, Sealed};
 use crate::raw::{self, Errno, WaitId};
 use crate::step::{ChildFd, Fault, Mark, Slot};
-use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::RecvFlags;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -17,6 +16,9 @@ use std::time::Duration;
 
 /// How long an end is waited for before its process is left to the kernel: it may be stuck there.
 const REAP_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a child may take to notice that the other has gone: it looks when it waits, and no step takes long.
+const NOTICE_LIMIT: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -61,18 +63,20 @@ const fn index(side: Side) -> usize {
 }
 
 impl Parts {
-    pub fn new(sealed: Sealed, builder: OwnedFd, payload: OwnedFd, first: PidFd, positions: Positions) -> Result<Parts, Error> {
+    /// Can't fail: there are children by now, who are ended when the value is dropped.
+    pub fn new(sealed: Sealed, [builder, payload]: [OwnedFd; 2], events: OwnedFd, first: PidFd, positions: Positions) -> Parts {
         let with_builder = sealed.0.builder;
+        if !with_builder {
+            let _ = epoll::delete(&events, &builder);
+        }
         let (first_builder, first_payload) = if with_builder { (Some(first), None) } else { (None, Some(first)) };
-        let events = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(super::failed("epoll_create1"));
-        let mut parts = Parts {
+        Parts {
             sealed,
             links: [with_builder.then_some(builder), Some(payload)],
             builder: first_builder,
             payload: first_payload,
             positions,
-            // Replaced below: the children must be in the value first, which ends them where it fails.
-            events: super::pair().map(|ends| ends.0)?,
+            events,
             marks: 0,
             paused: VecDeque::new(),
             pauses_seen: 0,
@@ -82,13 +86,7 @@ impl Parts {
             exit: None,
             reaped: [false; 2],
             released: false,
-        };
-        parts.events = events?;
-        for link in parts.links.iter().flatten() {
-            let added = epoll::add(&parts.events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
-            added.map_err(super::failed("epoll_ctl"))?;
         }
-        Ok(parts)
     }
 
     pub fn events(&self) -> BorrowedFd<'_> {
@@ -172,7 +170,8 @@ impl Parts {
         }
     }
 
-    fn wait_readable(&self) -> Result<Option<Side>, Error> {
+    fn wait_readable(&mut self) -> Result<Option<Side>, Error> {
+        let gone = self.gone_early();
         let open: Vec<(Side, BorrowedFd<'_>)> =
             [Side::Inside, Side::Outside].into_iter().filter_map(|side| Some((side, self.link_fd(side)?))).collect();
         if open.is_empty() {
@@ -180,14 +179,24 @@ impl Parts {
         }
         let mut fds: Vec<PollFd<'_>> = open.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         loop {
-            match poll(&mut fds, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(super::failed("poll")(e)),
-                Ok(_) => break,
+            match (poll(&mut fds, gone.map(|_| &NOTICE_LIMIT)), gone) {
+                (Err(rustix::io::Errno::INTR), _) => {}
+                (Err(e), _) => return Err(super::start::failed("poll")(e)),
+                (Ok(0), Some(side)) => return Err(self.blame_first(side)),
+                (Ok(_), _) => break,
             }
         }
         let first = fds.iter().position(|fd| !fd.revents().is_empty()).unwrap_or_default();
         Ok(Some(open[first].0))
+    }
+
+    /// The side that has gone before its work was done.
+    fn gone_early(&mut self) -> Option<Side> {
+        if self.links[1].is_none() && !self.ready {
+            return Some(Side::Inside);
+        }
+        let builder = self.links[0].is_none() && self.builder.is_some();
+        (builder && (self.is_kept() || !self.builder_left_well())).then_some(Side::Outside)
     }
 
     fn take_in(&mut self, side: Side, message: Message, fd: Option<ChildFd>) -> Result<Happening, Error> {
@@ -226,6 +235,7 @@ impl Parts {
             }
             (Kind::Exit, _) => {
                 self.exit = Some(WaitId { code: message.code, status: message.status });
+                self.hear_out()?;
                 Happening::Exit
             }
             _ => Happening::Nothing,
@@ -240,6 +250,14 @@ impl Parts {
             return Err(self.explain());
         }
         Ok(if self.is_running() { Happening::Running } else { Happening::Nothing })
+    }
+
+    /// The payload has ended: what it said before is there by now. One that never was ready has not run its program.
+    fn hear_out(&mut self) -> Result<(), Error> {
+        while self.links[1].is_some() {
+            self.hear(Side::Inside)?;
+        }
+        if self.ready { Ok(()) } else { Err(self.explain()) }
     }
 
     /// A kept payload that was quick: its keeper has reported the end before the caller looked.
@@ -294,24 +312,42 @@ impl Parts {
 
     /// Both have gone without naming a fault: finds the one that went first.
     fn explain(&mut self) -> Error {
-        let inside_end = self.left[0].filter(|end| end.code != 0).or_else(|| self.reap(Side::Inside));
+        let told = self.left[0].filter(|end| end.code != 0).or(self.exit);
+        let inside_end = told.or_else(|| self.reap(Side::Inside));
         let outside_end = self.reap(Side::Outside);
+        let builder_told = self.left[0].is_some() || self.exit.is_some();
         let killed = |end: Option<WaitId>| end.filter(|end| end.code != 1);
-        let (side, end) = match (killed(outside_end), killed(inside_end)) {
-            // The builder said that the payload had gone, or was killed with nothing to say of it.
-            (None, Some(end)) => (Side::Inside, Some(end)),
-            (Some(_), Some(end)) if self.left[0].is_some() => (Side::Inside, Some(end)),
-            (Some(end), _) => (Side::Outside, Some(end)),
-            (None, None) if self.left[1].is_some() => (Side::Outside, outside_end),
-            (None, None) => (Side::Inside, inside_end),
+        let side = match (killed(outside_end), killed(inside_end)) {
+            // A kept payload ends with its builder, which tells of it if it was the other way round.
+            _ if self.is_kept() => {
+                if builder_told {
+                    Side::Inside
+                } else {
+                    Side::Outside
+                }
+            }
+            (Some(_), Some(_)) if builder_told => Side::Inside,
+            (Some(_), _) => Side::Outside,
+            (None, None) if self.left[1].is_some() => Side::Outside,
+            (None, _) => Side::Inside,
         };
+        self.blame(side, if side == Side::Outside { outside_end } else { inside_end })
+    }
+
+    fn blame(&mut self, side: Side, end: Option<WaitId>) -> Error {
+        self.end();
         let how = match end {
             Some(WaitId { code: 1, status }) => format!("left with status {status} and no word"),
             Some(WaitId { status, .. }) => format!("killed by signal {status}"),
             None => "ended without a word".to_owned(),
         };
-        self.end();
         Error::died(self.place(side, self.positions.get(side), Fault::NO_ROW), how)
+    }
+
+    /// One has gone before its work was done, and the other doesn't notice: it is stuck in a step.
+    fn blame_first(&mut self, side: Side) -> Error {
+        let end = self.reap(side);
+        self.blame(side, end)
     }
 
     /// Waits for a child's end, and reaps it where it is the caller's.
@@ -365,7 +401,7 @@ impl Parts {
 
     /// Whether the payload's process has ended, asked without waiting.
     pub fn payload_has_ended(&self) -> bool {
-        self.payload.as_ref().is_some_and(|pidfd| has_ended(pidfd.as_fd().as_raw_fd()))
+        self.payload.as_ref().is_some_and(PidFd::has_ended)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The payload: runs the inside list in its new namespaces, then becomes the program.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
+use super::start::{Start, borrow};
 use super::station::{Context, Station, Trouble};
-use super::{Start, borrow};
 use crate::error::Side;
 use crate::exec::{arrange, close_all_but};
 use crate::link::{Kind, Link, Message};

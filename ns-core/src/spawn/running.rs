@@ -53,7 +53,7 @@ impl Running {
             let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(super::failed("poll")(e)),
+                Err(e) => return Err(super::start::failed("poll")(e)),
             }
         }
     }

@@ -1,7 +1,8 @@
 //! One child at work: its list, its sockets, what it has heard.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
-use super::{Start, borrow, ids};
+use super::ids;
+use super::start::{Start, borrow};
 use crate::error::Side;
 use crate::link::{Kind, Link, Message, Received};
 use crate::plan::{List, Op};
@@ -157,10 +158,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Whether a process has ended, asked without waiting.
-pub(super) fn has_ended(pidfd: std::os::fd::RawFd) -> bool {
+/// Whether a process ends within so many milliseconds.
+pub(super) fn ended_within(pidfd: std::os::fd::RawFd, milliseconds: i64) -> bool {
     let fd = borrow(pidfd);
     let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+    let limit = rustix::event::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+    poll(&mut fds, Some(&limit)).is_ok_and(|n| n > 0)
 }

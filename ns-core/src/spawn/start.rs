@@ -1,0 +1,141 @@
+//! What a start prepares for its children: they allocate nothing.
+
+use super::fds::Numbered;
+use super::position::Positions;
+use crate::error::Error;
+use crate::exec::Row;
+use crate::pidfd::PidFd;
+use crate::plan::{Compiled, List};
+use crate::raw::Errno;
+use crate::step::Slot;
+use rustix::event::epoll;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// Everything that the children read, prepared by the parent: they allocate nothing.
+pub(super) struct Start<'a> {
+    pub plan: &'a Compiled,
+    pub outside: Vec<(Slot, RawFd)>,
+    pub inside: Vec<(Slot, RawFd)>,
+    pub builder_link: RawFd,
+    pub payload_link: RawFd,
+    pub builder_peer: RawFd,
+    pub payload_peer: RawFd,
+    pub keep_builder: Vec<RawFd>,
+    pub keep_payload: Vec<RawFd>,
+    pub exec_rows: Vec<Row>,
+    pub keeper_rows: Vec<Row>,
+    pub stub: RawFd,
+    pub cgroup: Option<RawFd>,
+    pub joins_pid: Option<(RawFd, u32)>,
+    pub maps: (Vec<u8>, Vec<u8>),
+    pub positions: &'a Positions,
+}
+
+pub(super) fn failed(what: &str) -> impl FnOnce(rustix::io::Errno) -> Error + '_ {
+    move |e| Error::call(what, Errno::new(e.raw_os_error()))
+}
+
+/// Numbers below 3 are where programs expect their stdio: a caller may have closed them.
+pub(super) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(failed("duplicate a descriptor")) }
+}
+
+fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
+    let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed("socketpair"))?;
+    Ok((high(a)?, high(b)?))
+}
+
+/// The descriptors of a start; dropped by the parent once the children have theirs.
+pub(super) struct Descriptors {
+    pub builder: (OwnedFd, OwnedFd),
+    pub payload: (OwnedFd, OwnedFd),
+    peers: (OwnedFd, OwnedFd),
+    proc: OwnedFd,
+    null: OwnedFd,
+    caller: OwnedFd,
+    /// Readable when one of the caller's ends is.
+    pub events: OwnedFd,
+}
+
+impl Descriptors {
+    pub fn open() -> Result<Descriptors, Error> {
+        let proc = open_proc()?;
+        let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).map_err(failed("open /dev/null"))?;
+        let caller = high(PidFd::of_self()?.into())?;
+        let (builder, payload) = (pair()?, pair()?);
+        // Before the clone, as all that can fail: afterwards there is somebody to end.
+        let events = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create1"))?;
+        for link in [&builder.0, &payload.0] {
+            let added = epoll::add(&events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+            added.map_err(failed("epoll_ctl"))?;
+        }
+        Ok(Descriptors { builder, payload, peers: pair()?, proc: high(proc)?, null: high(null)?, caller, events })
+    }
+}
+
+/// What is mounted on the caller's /proc decides whose id maps are written: it must be procfs.
+pub(super) fn open_proc() -> Result<OwnedFd, Error> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let proc = open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("open /proc"))?;
+    match rustix::fs::fstatfs(&proc) {
+        Ok(found) if found.f_type as u64 == PROC_SUPER_MAGIC => Ok(proc),
+        Ok(_) => Err(Error::refused("start: /proc is no procfs: mount one")),
+        Err(e) => Err(failed("statfs /proc")(e)),
+    }
+}
+
+pub(super) fn prepare<'a>(plan: &'a Compiled, given: &Numbered<'_>, own: &Descriptors, positions: &'a Positions, stub: RawFd) -> Start<'a> {
+    let proc = own.proc.as_raw_fd();
+    let table = |list: &List| -> Vec<(Slot, RawFd)> {
+        let number = |slot: &Slot| if *slot == Slot::PROC { proc } else { given.number(*slot) };
+        list.slots.iter().map(|slot| (*slot, if list.given.contains(slot) { number(slot) } else { -1 })).collect()
+    };
+    let (outside, inside) = (table(&plan.outside), table(&plan.inside));
+    let null = own.null.as_raw_fd();
+    let ends = [own.payload.1.as_raw_fd(), own.peers.1.as_raw_fd(), proc, null, stub];
+    let inherited = plan.exec.rows().iter().filter(|row| row.slot_name().is_none()).map(Row::number);
+    let keep_payload = sorted(ends.into_iter().chain(inherited).chain(inside.iter().map(|row| row.1)));
+    let held = plan.holds.iter().map(|slot| given.number(*slot));
+    let cgroup = plan.cgroup.map(|slot| given.number(slot));
+    let joins_pid = plan.joins_pid.map(|(slot, kinds)| (given.number(slot), kinds.bits()));
+    let ends = [own.builder.1.as_raw_fd(), own.peers.0.as_raw_fd(), own.caller.as_raw_fd()];
+    let outside_fds = outside.iter().map(|row| row.1).chain(held.clone()).chain(cgroup).chain(joins_pid.map(|join| join.0));
+    let keep_builder = sorted(ends.into_iter().chain(outside_fds).chain(keep_payload.iter().copied()));
+    let missing = (0..3).filter(|n| !plan.exec.rows().iter().any(|row| row.number() == *n));
+    let exec_rows = plan.exec.rows().iter().copied().chain(missing.map(|n| Row::moved(null, n))).collect();
+    let keeper = [(null, 0), (null, 1), (null, 2), (own.caller.as_raw_fd(), 3)].into_iter();
+    let keeper_rows = keeper.chain(held.zip(6..)).map(|(from, to)| Row::moved(from, to)).collect();
+    Start {
+        plan,
+        outside,
+        inside,
+        builder_link: own.builder.1.as_raw_fd(),
+        payload_link: own.payload.1.as_raw_fd(),
+        builder_peer: own.peers.0.as_raw_fd(),
+        payload_peer: own.peers.1.as_raw_fd(),
+        keep_builder,
+        keep_payload,
+        exec_rows,
+        keeper_rows,
+        stub,
+        cgroup,
+        joins_pid,
+        maps: plan.ids.as_ref().map(|ids| ids.texts()).unwrap_or_default(),
+        positions,
+    }
+}
+
+fn sorted(fds: impl Iterator<Item = RawFd>) -> Vec<RawFd> {
+    let mut all: Vec<RawFd> = fds.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// A descriptor for one call, by number.
+pub(super) fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: a child's descriptors stay open until it execs; the parent's callers name such ones.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
