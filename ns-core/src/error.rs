@@ -111,6 +111,11 @@ impl Error {
     }
 }
 
+/// For `map_err` on rustix's results: names what the caller was doing.
+pub(crate) fn failed(what: &str) -> impl FnOnce(rustix::io::Errno) -> Error + '_ {
+    move |e| Error::call(what, Errno::new(e.raw_os_error()))
+}
+
 /// What to do, where the cause can be guessed.
 fn hint(call: &str, errno: Errno) -> Option<&'static str> {
     match (call, errno) {

@@ -1,7 +1,6 @@
 //! The descriptors that a start is given.
 
-use super::start::high;
-use crate::error::Error;
+use crate::error::{Error, failed};
 use crate::step::Slot;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -67,4 +66,9 @@ impl Numbered<'_> {
             Fd::Lent(lent) => lent.as_fd().as_raw_fd(),
         })
     }
+}
+
+/// Numbers below 3 are where programs expect their stdio: a caller may have closed them.
+pub(super) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(failed("duplicate a descriptor")) }
 }

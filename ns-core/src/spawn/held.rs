@@ -119,7 +119,7 @@ impl Held {
                 return Ok(fd);
             }
             if let Happening::Running = self.0.next()? {
-                return Err(Error::refused(format!("nothing has sent \"{slot}\"")));
+                return self.0.take(slot).ok_or_else(|| Error::refused(format!("nothing has sent \"{slot}\"")));
             }
         }
     }

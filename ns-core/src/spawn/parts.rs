@@ -1,7 +1,7 @@
 //! The caller's side of a start: both children, their sockets, what they have said.
 
 use super::position::Positions;
-use crate::error::{Error, Place, Side};
+use crate::error::{Error, Place, Side, failed};
 use crate::link::{Kind, Link, Message, Received};
 use crate::namespace::Namespaces;
 use crate::pidfd::PidFd;
@@ -39,6 +39,7 @@ pub(super) struct Parts {
     /// The keeper's word on the payload's end.
     pub exit: Option<WaitId>,
     reaped: [bool; 2],
+    ends: [Option<WaitId>; 2],
     /// Detached from: nothing is ended any more when this is dropped.
     released: bool,
 }
@@ -85,6 +86,7 @@ impl Parts {
             left: [None; 2],
             exit: None,
             reaped: [false; 2],
+            ends: [None; 2],
             released: false,
         }
     }
@@ -155,6 +157,7 @@ impl Parts {
     /// The next thing that one of the children says. An error: everything that was started has ended and is reaped.
     pub fn next(&mut self) -> Result<Happening, Error> {
         if self.is_running() {
+            self.hear_rest()?;
             return Ok(Happening::Running);
         }
         let Some(side) = self.wait_readable()? else { return Err(self.explain()) };
@@ -181,7 +184,7 @@ impl Parts {
         loop {
             match (poll(&mut fds, gone.map(|_| &NOTICE_LIMIT)), gone) {
                 (Err(rustix::io::Errno::INTR), _) => {}
-                (Err(e), _) => return Err(super::start::failed("poll")(e)),
+                (Err(e), _) => return Err(failed("poll")(e)),
                 (Ok(0), Some(side)) => return Err(self.blame_first(side)),
                 (Ok(_), _) => break,
             }
@@ -192,7 +195,10 @@ impl Parts {
 
     /// The side that has gone before its work was done.
     fn gone_early(&mut self) -> Option<Side> {
-        if self.links[1].is_none() && !self.ready {
+        if self.ready {
+            return None;
+        }
+        if self.links[1].is_none() {
             return Some(Side::Inside);
         }
         let builder = self.links[0].is_none() && self.builder.is_some();
@@ -249,7 +255,7 @@ impl Parts {
         if self.links.iter().all(Option::is_none) && !self.is_running() && !self.has_ended_well() {
             return Err(self.explain());
         }
-        Ok(if self.is_running() { Happening::Running } else { Happening::Nothing })
+        Ok(Happening::Nothing)
     }
 
     /// The payload has ended: what it said before is there by now. One that never was ready has not run its program.
@@ -265,24 +271,26 @@ impl Parts {
         self.ready && self.exit.is_some()
     }
 
-    /// The program runs: ready was said, its socket closed by exec, and the builder has done its part.
-    pub fn is_running(&mut self) -> bool {
+    /// The program runs: ready was said, after the builder's "built", and its socket closed by exec.
+    pub fn is_running(&self) -> bool {
         let execed = self.ready && self.links[1].is_none();
-        if !execed || self.is_kept() || self.builder.is_none() {
-            return execed;
-        }
-        self.links[0].is_none() && self.builder_left_well()
+        execed && (self.is_kept() || self.links[0].is_none())
     }
 
-    fn builder_left_well(&mut self) -> bool {
-        if self.reaped[0] {
-            return true;
+    /// What a keeper said when it was the builder yet may be unread.
+    fn hear_rest(&mut self) -> Result<(), Error> {
+        while self.link_fd(Side::Outside).is_some_and(is_readable) {
+            self.hear(Side::Outside)?;
         }
-        let end = self.builder.as_ref().map(|builder| raw::waitid(builder.as_fd(), true));
-        // ECHILD: the caller ignores SIGCHLD; the payload's word "ready" came after the builder's "built".
-        let well = matches!(end, Some(Ok(Some(WaitId { code: 1, status: 0 })) | Err(Errno::ECHILD)));
-        self.reaped[0] = true;
-        well
+        if !self.is_kept() {
+            self.reap(Side::Outside);
+        }
+        Ok(())
+    }
+
+    /// ECHILD: somebody else has reaped it; nothing is known against it.
+    fn builder_left_well(&mut self) -> bool {
+        self.reap(Side::Outside).is_none_or(|end| end == WaitId { code: 1, status: 0 })
     }
 
     fn place(&self, side: Side, position: usize, row: u32) -> Place {
@@ -353,15 +361,12 @@ impl Parts {
     /// Waits for a child's end, and reaps it where it is the caller's.
     fn reap(&mut self, side: Side) -> Option<WaitId> {
         let at = index(side);
-        if self.reaped[at] {
-            return None;
+        let pidfd = if side == Side::Outside { self.builder.as_ref() } else { self.payload.as_ref() };
+        if let Some(pidfd) = pidfd.filter(|pidfd| !self.reaped[at] && pidfd.ended_within(REAP_LIMIT)) {
+            self.ends[at] = raw::waitid(pidfd.as_fd(), false).ok().flatten();
+            self.reaped[at] = true;
         }
-        let pidfd = if side == Side::Outside { self.builder.as_ref() } else { self.payload.as_ref() }?;
-        if !pidfd.ended_within(REAP_LIMIT) {
-            return None;
-        }
-        self.reaped[at] = true;
-        raw::waitid(pidfd.as_fd(), false).ok().flatten()
+        self.ends[at]
     }
 
     /// The payload of a builder that died before it could tell of it: the kernel has noted its number.
@@ -403,6 +408,12 @@ impl Parts {
     pub fn payload_has_ended(&self) -> bool {
         self.payload.as_ref().is_some_and(PidFd::has_ended)
     }
+}
+
+/// Asked without waiting.
+pub(super) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
 }
 
 impl Drop for Parts {

@@ -1,6 +1,6 @@
 //! A page that both children write their place into: a process that is killed leaves no other word.
 
-use crate::error::{Error, Side};
+use crate::error::{Error, Side, failed};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 
@@ -25,7 +25,7 @@ impl Positions {
     pub fn new() -> Result<Positions, Error> {
         // SAFETY: a new mapping of its own.
         let page = unsafe { mmap_anonymous(std::ptr::null_mut(), size_of::<Page>(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED) };
-        page.map(|page| Positions(page.cast())).map_err(super::start::failed("mmap"))
+        page.map(|page| Positions(page.cast())).map_err(failed("mmap"))
     }
 
     fn page(&self) -> &Page {

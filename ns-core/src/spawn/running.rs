@@ -1,7 +1,7 @@
 //! A payload whose program runs.
 
-use super::parts::Parts;
-use crate::error::{Error, Side};
+use super::parts::{Parts, is_readable};
+use crate::error::{Error, Side, failed};
 use crate::exit::Exit;
 use crate::pidfd::PidFd;
 use crate::raw::{self, Errno, WaitId};
@@ -53,7 +53,7 @@ impl Running {
             let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(super::start::failed("poll")(e)),
+                Err(e) => return Err(failed("poll")(e)),
             }
         }
     }
@@ -106,12 +106,6 @@ impl Running {
         };
         Error::refused(format!("the keeper {how}, and the payload has ended with it"))
     }
-}
-
-fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
 }
 
 impl AsFd for Running {

@@ -1,12 +1,11 @@
 //! What a start prepares for its children: they allocate nothing.
 
-use super::fds::Numbered;
+use super::fds::{Numbered, high};
 use super::position::Positions;
-use crate::error::Error;
+use crate::error::{Error, failed};
 use crate::exec::Row;
 use crate::pidfd::PidFd;
 use crate::plan::{Compiled, List};
-use crate::raw::Errno;
 use crate::step::Slot;
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, open};
@@ -31,15 +30,6 @@ pub(super) struct Start<'a> {
     pub joins_pid: Option<(RawFd, u32)>,
     pub maps: (Vec<u8>, Vec<u8>),
     pub positions: &'a Positions,
-}
-
-pub(super) fn failed(what: &str) -> impl FnOnce(rustix::io::Errno) -> Error + '_ {
-    move |e| Error::call(what, Errno::new(e.raw_os_error()))
-}
-
-/// Numbers below 3 are where programs expect their stdio: a caller may have closed them.
-pub(super) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(failed("duplicate a descriptor")) }
 }
 
 fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
