@@ -1,6 +1,11 @@
 //! How a payload's end is told: the message on stderr and the exit code.
 
 use std::fmt;
+use std::io::{self, Write};
+
+use ns_core::Errno;
+
+use crate::{Error, Kind};
 
 /// How a payload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +18,22 @@ pub enum Ended {
     PoweredOff,
     /// `reboot(2)` with restart: the kernel ends the init of a pid namespace with `SIGHUP`.
     Rebooted,
+}
+
+/// A line on standard error. Where nobody reads it any more, as on a terminal that was closed, it goes nowhere: `eprintln!` would
+/// panic, and leave behind what is still to be removed.
+pub fn tell(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A text on standard output.
+///
+/// # Errors
+/// It takes nothing more: its reader has gone, its disk is full.
+pub fn show(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| Error::call(Kind::Host, "write to standard output: write", Errno::new(e.raw_os_error().unwrap_or_default())))
 }
 
 /// The exit code that tells a service manager to start again, and what a reboot is worth when nobody starts again.

@@ -3,6 +3,7 @@
 use super::network;
 use super::prepare::Prepared;
 use crate::assemble::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
+use crate::console::Window;
 use crate::escape::Escaped;
 use crate::registry::IdRange;
 use crate::settings::{ConsoleMode, PrivateUsers};
@@ -87,7 +88,18 @@ impl Prepared<'_> {
         let explain = |e: ns_core::Error| self.explain(&e);
         let notify = held.wait_for(NOTIFY).map_err(explain)?;
         let pty = if self.console == ConsoleMode::Pipe { None } else { Some(held.wait_for(PTY).map_err(explain)?) };
+        if let Some(pty) = &pty {
+            self.resize(pty.as_fd());
+        }
         Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify })
+    }
+
+    /// Gives a console the size of our terminal: before the payload looks, and whenever ours changes.
+    pub fn resize(&self, console: BorrowedFd<'_>) {
+        if let (Some(size), ConsoleMode::Interactive) = (Window::of(std::io::stdout()), self.console) {
+            // A size that can't be set is a console that looks odd, and the payload's end is what tells of a console that is gone.
+            let _ = size.set(console);
+        }
     }
 
     /// Says more where the cause can be found: a tree that can't be id-mapped.

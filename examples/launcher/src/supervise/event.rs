@@ -4,10 +4,10 @@ use super::boot::Boot;
 use super::prepare::Prepared;
 use super::signals::{Sent, Signals};
 use super::stop::{self, Stop};
-use crate::console::{EndOfInput, Event, Hotkey, PRESS, Pump, Terminal, Window};
+use crate::console::{EndOfInput, Event, Hotkey, PRESS, Pump, Terminal};
 use crate::escape::Escaped;
 use crate::notify::{Notifier, Receiver};
-use crate::report::{Ended, Signal};
+use crate::report::{Ended, Signal, tell};
 use crate::settings::{ConsoleMode, Payload, Settings};
 use crate::{Error, Kind};
 use ns_core::{Exit, Running};
@@ -94,7 +94,6 @@ impl<'a> Watch<'a> {
                 Some(pump) => pump.replace_master(master)?,
                 None => self.open_console(master)?,
             }
-            self.resize();
         } else {
             let made = relays.into_iter().map(|relay| Pump::new(relay.from)?.with_output(relay.to));
             self.pumps = made.collect::<Result<_, Error>>()?;
@@ -132,15 +131,13 @@ impl<'a> Watch<'a> {
     fn leave_terminal(&mut self) {
         if let Some(terminal) = self.terminal.take() {
             terminal.restore();
-            eprintln!();
+            tell("");
         }
     }
 
     fn resize(&self) {
-        let (Some(size), Some(pump)) = (Window::of(std::io::stdout()), self.pumps.first()) else { return };
-        if let (Some(master), ConsoleMode::Interactive) = (pump.master(), self.prepared.console) {
-            // A size that can't be set is a console that looks odd, and the payload's end is what tells of a console that is gone.
-            let _ = size.set(master);
+        if let Some(master) = self.pumps.first().and_then(Pump::master) {
+            self.prepared.resize(master);
         }
     }
 

@@ -9,7 +9,7 @@ mod signals;
 mod stop;
 
 use crate::Error;
-use crate::report::Ended;
+use crate::report::{Ended, show, tell};
 use crate::settings::Settings;
 use prepare::Prepared;
 use signals::Signals;
@@ -23,8 +23,7 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
     let signals = Signals::new()?;
     let prepared = Prepared::new(settings)?;
     if settings.dry_run {
-        print!("{}", prepared.dry_run()?);
-        return Ok(0);
+        return show(&prepared.dry_run()?).map(|()| 0);
     }
     let ended = prepared.supervise(signals);
     let cleaned = prepared.clean();
@@ -36,13 +35,13 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
 /// A line for people about what goes well.
 fn say(settings: &Settings, line: &str) {
     if !settings.quiet {
-        eprintln!("{line}");
+        tell(line);
     }
 }
 
 /// The line that says how it ended.
 fn report(settings: &Settings, ended: Ended) {
     if ended.is_failure() || !settings.quiet {
-        eprintln!("{}", ended.message(&settings.machine));
+        tell(ended.message(&settings.machine));
     }
 }

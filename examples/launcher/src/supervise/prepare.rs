@@ -5,6 +5,7 @@ use super::network;
 use crate::assemble::{Host, Site};
 use crate::guest::{IMAGE_DIRECTORIES, MachineId, Tree};
 use crate::registry::{IdRange, Owner, Places, TreeLock};
+use crate::report::tell;
 use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
 use crate::{Error, Kind};
 use ns_core::{IdMap, Sealed};
@@ -80,13 +81,13 @@ impl<'a> Prepared<'a> {
 /// What is given up by choice is said once.
 fn warn(settings: &Settings) {
     if settings.users == PrivateUsers::No {
-        eprintln!(
-            "Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks."
+        tell(
+            "Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks.",
         );
     }
     if settings.network == Network::Host {
-        eprintln!(
-            "Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside."
+        tell(
+            "Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside.",
         );
     }
 }

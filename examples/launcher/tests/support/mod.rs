@@ -16,7 +16,7 @@ pub use machine::Machine;
 pub use network::{in_own_network, link};
 pub use process::{Process, until};
 pub use spawn::{Ended, Spawn, Started};
-pub use terminal::Terminal;
+pub use terminal::{Terminal, opened};
 pub use tree::Tree;
 
 use std::time::Duration;

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::{Process, Terminal, launcher, until, within};
 
 /// A command line, not yet run. The environment is the test's, but for TERM.
@@ -55,6 +57,14 @@ impl Spawn {
     /// What the launcher's standard input has, and then ends; without it, it is `/dev/null`.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Spawn {
         self.input = Some(bytes.into());
+        self
+    }
+
+    /// Behind a program that executes the rest of its line, as `unshare` and a shell's `exec "$@"` do.
+    pub fn under<S: AsRef<OsStr>>(mut self, line: impl IntoIterator<Item = S>) -> Spawn {
+        let mut line = line.into_iter().map(|word| word.as_ref().to_owned());
+        let program = std::mem::replace(&mut self.program, line.next().expect("a program"));
+        self.arguments.splice(0..0, line.chain([program]));
         self
     }
 
@@ -166,8 +176,7 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 
@@ -224,6 +233,20 @@ pub(super) fn tree_of(process: Process, depth: usize) -> String {
         process.read("wchan"),
     );
     process.children().into_iter().fold(line, |text, child| text + &tree_of(child, depth + 1))
+}
+
+/// Ends a launcher whose test has failed: in its own way, so that nothing of it is in the way of other tests, or by force.
+pub(super) fn end(child: &mut Child) {
+    let running = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_none());
+    for _ in 0..2 {
+        if running(child) {
+            Process(child.id()).signal(Signal::SIGTERM);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    let _ = wait(child, within(5));
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Waits for a child, but not for ever.

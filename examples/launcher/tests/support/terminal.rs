@@ -10,13 +10,14 @@ use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use super::spawn::{keeper, payload, tree_of, wait};
+use super::spawn::{end, keeper, payload, tree_of, wait};
 use super::{Process, within};
 
 /// The launcher on a terminal of its own; killed when dropped.
 pub struct Terminal {
     child: Child,
-    master: OwnedFd,
+    /// Closed when it is hung up.
+    master: Option<OwnedFd>,
     /// Kept open, so that its settings can be looked at when the launcher has gone.
     slave: OwnedFd,
     raw: Vec<u8>,
@@ -51,7 +52,7 @@ impl Terminal {
             });
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()));
-        Terminal { child, master, slave, raw: Vec::new(), seen: 0 }
+        Terminal { child, master: Some(master), slave, raw: Vec::new(), seen: 0 }
     }
 
     /// The launcher.
@@ -73,7 +74,7 @@ impl Terminal {
     pub fn send(&mut self, text: &str) {
         let (mut bytes, began) = (text.as_bytes(), Instant::now());
         while !bytes.is_empty() {
-            match rustix::io::write(&self.master, bytes) {
+            match rustix::io::write(self.master(), bytes) {
                 Ok(n) => bytes = &bytes[n..],
                 Err(rustix::io::Errno::AGAIN) if began.elapsed() < within(10) => self.read_for(Duration::from_millis(10)),
                 Err(e) => panic!("{text:?} could not be typed: {e}; the terminal shows:\n{}", self.text()),
@@ -105,7 +106,7 @@ impl Terminal {
 
     /// Takes what is there for so long.
     pub fn read_for(&mut self, time: Duration) {
-        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+        let mut fds = [PollFd::new(self.master(), PollFlags::IN)];
         let _ = poll(&mut fds, Some(&Timespec::try_from(time).unwrap()));
         self.read();
     }
@@ -113,11 +114,21 @@ impl Terminal {
     fn read(&mut self) -> bool {
         let mut space = [0; 65536];
         let mut any = false;
-        while let Ok(n @ 1..) = rustix::io::read(&self.master, &mut space) {
+        while let Ok(n @ 1..) = rustix::io::read(self.master(), &mut space) {
             self.raw.extend_from_slice(&space[..n]);
             any = true;
         }
         any
+    }
+
+    fn master(&self) -> &OwnedFd {
+        self.master.as_ref().expect("a terminal that was not hung up")
+    }
+
+    /// Takes the terminal away, as a window that is closed; the launcher's exit code.
+    pub fn hang_up(&mut self, limit: Duration) -> Option<i32> {
+        self.master = None;
+        wait(&mut self.child, limit).expect("the launcher ends without its terminal").code()
     }
 
     fn ended(&mut self) -> bool {
@@ -172,8 +183,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = wait(&mut self.child, within(5));
+        end(&mut self.child);
     }
 }
 

@@ -33,8 +33,8 @@ impl Tree {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let base = std::env::var_os("NSKIT_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let parent = tempfile::Builder::new().prefix("nskit-tree.").tempdir_in(&base).expect("a directory for a test tree");
-        // With a prefix of three letters it still is a link's name.
-        let name = format!("t{}-{}", std::process::id() % 1_000_000, MADE.fetch_add(1, Ordering::Relaxed));
+        // With a prefix of three letters it still is a link's name. The last letter: no name is the beginning of another's.
+        let name = format!("t{}-{}x", std::process::id() % 1_000_000, MADE.fetch_add(1, Ordering::Relaxed));
         let path = parent.path().join(&name);
         fs::create_dir(&path).unwrap();
         // So that container root, an ordinary user out here, gets to it through a bind mount of the tests'.
