@@ -1,7 +1,7 @@
 //! Steps for `std::process::Command`: a step's contract is that of `pre_exec`.
 
 use crate::error::Error;
-use crate::step::{Child, Step, Wires};
+use crate::step::{Child, Mark, Step, Wire, Wires};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -13,13 +13,15 @@ use std::process::Command;
 /// # Ok::<(), ns_core::Error>(())
 /// ```
 pub trait Stepped {
-    /// Adds a step. One with wires (marks, slots) belongs into a plan, and is refused by name.
+    /// Adds a step. One that uses or fills slots, or waits for the other list, belongs into a plan, and is refused by name.
     fn step(&mut self, step: impl Step + 'static) -> Result<&mut Self, Error>;
 }
 
 impl Stepped for Command {
     fn step(&mut self, step: impl Step + 'static) -> Result<&mut Self, Error> {
-        if !Wires::of(&step).is_empty() {
+        // A command maps no ids and has no builder: what comes after those is not held up.
+        let moot = |wire| matches!(wire, Wire::After(Mark::IDS | Mark::BUILT));
+        if !Wires::of(&step).iter().all(moot) {
             return Err(Error::refused(format!("command: the step \"{step}\" has wires, which only a plan can connect")));
         }
         let run = move || {

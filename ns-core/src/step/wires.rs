@@ -63,8 +63,4 @@ impl Wires {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Wire> + '_ {
         self.wires.iter().copied()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wires.is_empty()
-    }
 }

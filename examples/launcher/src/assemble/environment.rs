@@ -55,7 +55,12 @@ pub(super) fn set(site: &Site<'_>, exec: Exec) -> Result<Exec, Error> {
         ("TERM", term),
     ];
     let host = OsRelease::parse(&site.host.os_release);
-    let told = [("container_host_id", &host.id), ("container_host_version_id", &host.version)];
+    let told = [
+        ("container_host_id", &host.id),
+        ("container_host_version_id", &host.version),
+        ("container_host_build_id", &host.build),
+        ("container_host_variant_id", &host.variant),
+    ];
     rows.extend(told.into_iter().filter_map(|(name, value)| Some((name, value.clone()?.into()))));
     if !matches!(site.settings.payload, Payload::Boot(_)) {
         rows.push(("LANG", "C.UTF-8".into()));

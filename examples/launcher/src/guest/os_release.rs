@@ -11,6 +11,10 @@ pub struct OsRelease {
     pub version: Option<String>,
     /// `PRETTY_NAME`
     pub pretty: Option<String>,
+    /// `BUILD_ID`
+    pub build: Option<String>,
+    /// `VARIANT_ID`
+    pub variant: Option<String>,
 }
 
 impl OsRelease {
@@ -24,6 +28,8 @@ impl OsRelease {
                 "NAME" => &mut release.name,
                 "VERSION_ID" => &mut release.version,
                 "PRETTY_NAME" => &mut release.pretty,
+                "BUILD_ID" => &mut release.build,
+                "VARIANT_ID" => &mut release.variant,
                 _ => continue,
             };
             if let Some(value) = unquoted(value) {
