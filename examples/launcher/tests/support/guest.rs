@@ -30,7 +30,7 @@ impl Guest {
     /// Of a terminal that shows a shell's prompt. The shell is replaced by one that shows neither prompts nor what it is sent.
     pub fn in_shell(mut terminal: Terminal) -> Guest {
         terminal.send("stty -echo; PS1= PS2= exec sh\n");
-        terminal.send("PS1=; PS2=; echo 'shell' is there\n");
+        terminal.send("PS1=; PS2=; export SYSTEMD_PAGER=cat PAGER=cat; echo 'shell' is there\n");
         terminal.expect("shell is there\n", within(20));
         Guest { terminal, asked: 0 }
     }

@@ -7,18 +7,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nskit_launcher::registry::{IdRange, Places};
+use nskit_launcher::settings::MachineName;
 use tempfile::TempDir;
 
 use super::{Guest, Spawn, Terminal, Tree, boot_time};
 
 /// A tree and its machine's name; when dropped it compares the host with what it was, and fails where the test left something.
 ///
-/// Other tests run at the same time: it looks for what carries this machine's name or this tree's path, and for lock files that
-/// nobody holds.
+/// Other tests run at the same time: it looks for what carries this machine's name or this tree's path.
 pub struct Machine {
     pub tree: Tree,
     run: TempDir,
+    /// The lock file of the range of ids that the launcher picks for this name.
+    range: PathBuf,
     before: BTreeSet<String>,
 }
 
@@ -34,7 +36,10 @@ impl Machine {
     /// A machine on a tree of the test's.
     pub fn on(tree: Tree) -> Machine {
         let run = tempfile::Builder::new().prefix("nskit-run.").tempdir_in("/run").expect("a directory for the launcher's state");
-        let mut machine = Machine { tree, run, before: BTreeSet::new() };
+        let places = Places { run: run.path().into(), systemd: "/run/systemd".into(), etc: "/etc".into() };
+        let picked = IdRange::pick(&places, &MachineName::new(tree.name()).unwrap()).unwrap().start();
+        let range = Path::new("/run/systemd/nspawn-uid").join(picked.to_string());
+        let mut machine = Machine { tree, run, range, before: BTreeSet::new() };
         machine.before = machine.fingerprint();
         machine
     }
@@ -49,10 +54,13 @@ impl Machine {
         self.run.path()
     }
 
-    /// `ns-spawn --directory=TREE ARGUMENTS`
+    /// `ns-spawn --directory=TREE ARGUMENTS`; with `--machine=NAME` where the directory isn't called so.
     pub fn spawn<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Spawn {
         let directory = format!("--directory={}", self.tree.path().display());
-        self.plain_spawn([directory]).args(arguments)
+        let spawn = self.plain_spawn([directory]);
+        let named = self.tree.path().file_name().is_some_and(|file| file == self.name());
+        let spawn = if named { spawn } else { spawn.args([format!("--machine={}", self.name())]) };
+        spawn.args(arguments)
     }
 
     /// `ns-spawn ARGUMENTS`: the tree by another path, or none.
@@ -100,15 +108,14 @@ impl Machine {
         found
     }
 
-    /// Lock files: ours wherever they are, and others' that nobody holds.
+    /// Lock files, of whichever program.
     fn locks(&self) -> BTreeSet<String> {
         let mut found: BTreeSet<String> = files_below(self.run.path()).into_iter().map(|file| format!("file {}", file.display())).collect();
         if let Ok(tree) = self.tree.path().metadata() {
             let lock = format!("/run/systemd/nspawn/locks/inode-{}:{}", tree.dev(), tree.ino());
             found.extend(Path::new(&lock).exists().then(|| format!("lock {lock}")));
         }
-        let ranges = entries(Path::new("/run/systemd/nspawn-uid"));
-        found.extend(ranges.iter().filter(|file| is_free(file)).map(|file| format!("lock that nobody holds {}", file.display())));
+        found.extend(self.range.exists().then(|| format!("lock {}", self.range.display())));
         found
     }
 
@@ -180,11 +187,4 @@ fn processes(name: &str, path: &str) -> Vec<String> {
     };
     let describe = |dir: PathBuf| format!("process {} {}", dir.display(), read(dir.join("comm")).trim());
     pids.filter(is_ours).map(describe).collect()
-}
-
-/// Whether no open file description has a lock on it.
-fn is_free(file: &Path) -> bool {
-    let Ok(file) = fs::File::options().read(true).write(true).open(file) else { return false };
-    let mut asked = nix::libc::flock { l_type: nix::libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked)).is_ok() && asked.l_type == nix::libc::F_UNLCK as i16
 }

@@ -42,12 +42,18 @@ impl Tree {
         Tree { _parent: parent, path, name }
     }
 
+    /// The tree that is in a directory of this one, under this one's name.
+    pub fn inner(mut self, directory: &str) -> Tree {
+        self.path.push(directory);
+        self
+    }
+
     /// Its root.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its directory's name, which the machine has too: no other test's, nor another run's.
+    /// Its machine's name, which its directory has too: no other test's, nor another run's.
     pub fn name(&self) -> &str {
         &self.name
     }
