@@ -55,6 +55,27 @@ fn source_readme_quotes_the_tour() {
     }
 }
 
+/// The rows of a table `const NAME: ... = &[("row", "outcome"), ...];`
+fn rows(source: &str, table: &str) -> Vec<String> {
+    let from = source.split(&format!("const {table}: ")).nth(1).unwrap_or_else(|| panic!("no table {table}"));
+    let body = from.split("];").next().unwrap_or_default();
+    body.split("(\"").skip(1).filter_map(|row| row.split('"').next()).map(str::to_owned).collect()
+}
+
+/// What container root can undo where it has the host's ids is said to whoever may choose it.
+#[test]
+fn source_readme_names_what_stays_open() {
+    let readme = read(&workspace().join("README.md"));
+    let tests = read(&workspace().join("examples/launcher/tests/locked.rs"));
+    for table in ["OPEN_WITHOUT_USER_NAMESPACE", "OPEN_BINDS"] {
+        let rows = rows(&tests, table);
+        assert!(rows.len() > 4, "{table}: {rows:?}");
+        for row in rows {
+            assert!(readme.contains(&format!("`{row}`")), "README.md doesn't name {row:?} of {table}");
+        }
+    }
+}
+
 /// With libc's errno a call would touch thread-local storage, which a child between clone and exec must not.
 #[test]
 fn source_rustix_makes_its_calls_itself() {
