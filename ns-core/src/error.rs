@@ -102,6 +102,11 @@ impl Error {
         }
     }
 
+    /// The number of [`Error::errno`].
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.errno().map(Errno::raw_os_error)
+    }
+
     /// Which list, and the number in it as a plan prints it, of a step that failed or a child that died.
     pub fn place(&self) -> Option<(Side, usize)> {
         match &*self.0 {

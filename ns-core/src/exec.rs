@@ -2,6 +2,7 @@
 
 mod child;
 mod descriptors;
+mod interpreter;
 
 pub(crate) use descriptors::{MAX_ROWS, Row, arrange, close_all_but};
 
@@ -209,6 +210,14 @@ impl Exec {
         self.rows.iter().filter_map(|row| row.slot_name()).chain(files).collect()
     }
 
+    /// The descriptor that is executed, where it is one.
+    pub(crate) fn file_slot(&self) -> Option<Slot> {
+        self.programs.iter().find_map(|program| match program.file {
+            File::Slot(slot) => Some(slot),
+            File::Path(_) => None,
+        })
+    }
+
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
     }
@@ -243,7 +252,11 @@ impl fmt::Display for Program {
 impl fmt::Display for Exec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.as_pid2 { "stub init, exec " } else { "exec " })?;
-        self.programs.iter().enumerate().try_for_each(|(n, p)| write!(f, "{}{p}", if n > 0 { ", else " } else { "" }))
+        self.programs.iter().enumerate().try_for_each(|(n, p)| write!(f, "{}{p}", if n > 0 { ", else " } else { "" }))?;
+        match &self.directory {
+            Some(path) => write!(f, ", in {}", path.to_string_lossy().escape_debug()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -67,6 +67,10 @@ impl IdMap {
         find(&self.gids, inside)
     }
 
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.uids.is_empty() && !self.gids.is_empty()
+    }
+
     pub(crate) fn denies_setgroups(&self) -> bool {
         self.deny_setgroups
     }

@@ -35,8 +35,10 @@ pub(crate) enum Kind {
 }
 
 /// Bytes on the wire.
-pub(crate) const SIZE: usize = 128;
-const CALL: usize = 24;
+pub(crate) const SIZE: usize = 136;
+const CALL: usize = 32;
+/// The numbers before the words: what the keeper's stub sends ends here.
+const HEAD: usize = 20;
 
 /// A message, decoded.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,7 @@ impl Message {
         Message { code: fault.errno.raw_os_error(), row: fault.row, call, text: fault.text, ..Message::new(Kind::Fault, position) }
     }
 
-    /// kind(1) text length(1) pad(2) number(4) code(4) status(4) row(4) call(24) text(79), zeros.
+    /// kind(1) text length(1) pad(2) number(4) code(4) status(4) row(4) call(32) text(79), zeros.
     pub fn encode(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         let text = self.text.as_bytes();
@@ -196,10 +198,11 @@ impl Link {
         }
         match got.bytes {
             0 => Ok(Received::End),
-            _ => match Message::decode(&bytes) {
+            HEAD.. => match Message::decode(&bytes) {
                 Some(message) => Ok(Received::Message(message, fd)),
                 None => Err(Errno::EPROTO),
             },
+            _ => Err(Errno::EPROTO),
         }
     }
 }

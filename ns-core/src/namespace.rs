@@ -167,10 +167,13 @@ impl Locked {
     /// The point after which nothing of the builder's can be undone from inside.
     pub const MARK: Mark = Mark("mounts locked");
 
-    /// Does it now: `unshare(CLONE_NEWNS)`, `chdir("/")`, `mount("/", MS_REC|MS_SHARED)`.
+    /// Does it now: `unshare(CLONE_NEWNS)`, `chdir("/")`, `mount("/", MS_REC|MS_SLAVE)`, `mount("/", MS_REC|MS_SHARED)`.
     pub fn apply(&self) -> Result<(), Fault> {
         Unshare(Namespaces::MOUNT).apply()?;
         rustix::process::chdir(c"/").call("chdir")?;
+        // Slaves first: without a user namespace of its own the copy is a peer of the builder's mounts, and what is mounted inside would
+        // appear there.
+        mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).call("mount")?;
         mount_change(c"/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).call("mount")
     }
 }

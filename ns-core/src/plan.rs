@@ -76,7 +76,9 @@ impl Plan {
     }
 
     /// The payload joins namespaces of what is in `slot`: an nsfs descriptor (of one kind) or a pidfd. A pid namespace is entered by
-    /// birth, which needs a builder.
+    /// birth, which needs a builder; the payload is then no more dumpable, since others are there already (`PR_SET_DUMPABLE`).
+    ///
+    /// Processes that may be hostile are not joined by this alone: see the order of joins in the crate's documentation.
     #[must_use]
     pub fn join(mut self, slot: Slot, kinds: Namespaces) -> Plan {
         self.joins.push((slot, kinds));
@@ -153,6 +155,12 @@ impl Plan {
         if self.unshare.intersects(joined) {
             return Err(Error::refused(format!("plan: the {} namespaces are to be new and joined", self.unshare & joined)));
         }
+        if self.joins.iter().filter(|(_, kinds)| kinds.contains(Namespaces::PID)).count() > 1 {
+            return Err(Error::refused("plan: only one pid namespace can be joined"));
+        }
+        if self.ids.as_ref().is_some_and(|ids| !ids.is_complete()) {
+            return Err(Error::refused("plan: the id map needs a range of users and one of groups"));
+        }
         if self.unshare.contains(Namespaces::USER) && self.ids.is_none() {
             return Err(Error::refused("plan: a new user namespace needs an id map: Plan::user"));
         }
@@ -177,7 +185,7 @@ impl Plan {
         let given_inside = [Slot::PROC].into_iter().chain(given.iter().copied()).collect();
         let outside = outside.with_slots(given_outside, &[]);
         let inside = inside.with_slots(given_inside, &exec.slots());
-        let joins_pid = joins.iter().find(|(_, kinds)| kinds.contains(Namespaces::PID)).copied();
+        let joins_pid = joins.iter().find(|(_, kinds)| kinds.contains(Namespaces::PID)).map(|(slot, _)| *slot);
         let marks = marks(&[&outside, &inside]);
         Ok(Compiled {
             exec,
@@ -210,7 +218,7 @@ pub(crate) struct Compiled {
     pub given: Vec<Slot>,
     pub ids: Option<IdMap>,
     pub unshare: Namespaces,
-    pub joins_pid: Option<(Slot, Namespaces)>,
+    pub joins_pid: Option<Slot>,
     pub cgroup: Option<Slot>,
     pub outside: List,
     pub inside: List,
@@ -240,6 +248,11 @@ impl Compiled {
             Side::Outside => &self.outside,
             Side::Inside => &self.inside,
         }
+    }
+
+    /// The number of a mark in messages. A mark that the plan doesn't know has one that is never said.
+    pub fn number(&self, mark: Mark) -> u32 {
+        self.marks.iter().position(|one| *one == mark).unwrap_or(self.marks.len()) as u32
     }
 
     /// Whether a mark that no list says is there all the same, since the plan has nothing that makes it.

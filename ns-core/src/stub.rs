@@ -8,7 +8,7 @@ use rustix::io::write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// The program, an ELF file of about a kilobyte.
+/// The program, an ELF file of a few kilobytes.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub"));
 
 /// The descriptor that a sealed plan executes, made at its first start: sealing itself has no effects.

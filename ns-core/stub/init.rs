@@ -89,8 +89,10 @@ fn wait(payload: usize) -> ! {
             stop = Some((command, stop.map_or(now() + STOP_SECONDS, |(_, deadline)| deadline)));
             [SIGTERM, SIGHUP, SIGCONT].into_iter().for_each(|signal| kill(payload as isize, signal));
         }
-        if stop.is_some_and(|(_, deadline)| now() >= deadline) {
+        if let Some((command, _)) = stop.filter(|(_, deadline)| now() >= *deadline) {
             kill(-1, SIGKILL);
+            // Once a second: what doesn't die is stuck in the kernel.
+            stop = Some((command, now() + 1));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `(ns-keeper)`.
 
-use crate::sys::{self, PIDFD_SEND_SIGNAL, PPOLL, WAITID, WRITE, call};
+use crate::sys::{self, CAPSET, PIDFD_SEND_SIGNAL, PPOLL, PRCTL, SETSID, WAITID, WRITE, call};
 
 const CALLER: i32 = 3;
 const PAYLOAD: i32 = 4;
@@ -16,6 +16,7 @@ struct PollFd {
 
 pub fn run() -> ! {
     sys::set_name(c"(ns-keeper)");
+    give_up_rights();
     let mut fds = [PollFd { fd: CALLER, events: POLLIN, revents: 0 }, PollFd { fd: PAYLOAD, events: POLLIN, revents: 0 }];
     let mut answer = -1;
     while answer < 1 {
@@ -32,7 +33,23 @@ pub fn run() -> ! {
     sys::exit(0)
 }
 
-/// `si_code` and `si_status` of the payload.
+/// A session of its own, so that what is sent to the caller's group doesn't reach it; nothing to look into; no right but to kill.
+fn give_up_rights() {
+    const PR_SET_DUMPABLE: usize = 4;
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_KILL: u32 = 1 << 5;
+    let header = [VERSION_3, 0];
+    // Effective, permitted, inheritable, for the low and the high half of the numbers.
+    let sets = [CAP_KILL, CAP_KILL, 0, 0, 0, 0];
+    // SAFETY: both live during the call. A caller without that capability has fewer rights still, and keeps none then.
+    unsafe {
+        call(SETSID, [0; 6]);
+        call(PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]);
+        call(CAPSET, [&raw const header as usize, &raw const sets as usize, 0, 0, 0, 0]);
+    }
+}
+
+/// `si_code` and `si_status` of the payload; zeros where they are lost.
 fn reap() -> (i32, i32) {
     const P_PIDFD: usize = 3;
     const WEXITED_WALL: usize = 4 | 0x4000_0000;
@@ -41,21 +58,20 @@ fn reap() -> (i32, i32) {
     loop {
         // SAFETY: siginfo is 128 bytes.
         let answer = unsafe { call(WAITID, [P_PIDFD, PAYLOAD as usize, &raw mut info as usize, WEXITED_WALL, 0, 0]) };
-        if answer != EINTR {
+        if answer < 0 && answer != EINTR {
+            return (0, 0);
+        }
+        if answer == 0 {
             // signo, errno, code, padding; pid, uid, status.
             return (info[2], info[6]);
         }
     }
 }
 
-/// The message `Exit` of ns-core's link: kind, text length, two of padding, number, code, status, row, call, text.
+/// The message `Exit` of ns-core's link, without the text that would follow: kind, number, code, status, row.
 fn tell((code, status): (i32, i32)) {
-    const EXIT: u8 = 8;
-    let mut message = [0u8; 128];
-    message[0] = EXIT;
-    for (to, from) in message[8..].iter_mut().zip(code.to_ne_bytes().into_iter().chain(status.to_ne_bytes())) {
-        *to = from;
-    }
+    const EXIT: u32 = u32::from_ne_bytes([8, 0, 0, 0]);
+    let message = [EXIT, 0, code as u32, status as u32, 0];
     // SAFETY: the message lives during the call. Nobody may be listening: that is the caller's end, and no matter.
-    unsafe { call(WRITE, [LINK, &raw const message as usize, message.len(), 0, 0, 0]) };
+    unsafe { call(WRITE, [LINK, &raw const message as usize, size_of_val(&message), 0, 0, 0]) };
 }

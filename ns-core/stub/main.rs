@@ -1,4 +1,4 @@
-//! What stays when the launcher's own code is gone: two verbs in about a kilobyte, system calls only.
+//! What stays when the launcher's own code is gone: two verbs in a few kilobytes, system calls only.
 //!
 //! - `(ns-keeper)`: holds pidfds of the caller (3) and the payload (4), a socket (5), and locks. Ends the payload with the caller, and tells
 //!   the caller how the payload ended. It is the init of a pid namespace around the payload's, so its own death ends the payload too.

@@ -27,6 +27,7 @@ numbers! {
     KILL = 62, 129;
     RT_SIGTIMEDWAIT = 128, 137;
     SETSID = 112, 157;
+    CAPSET = 126, 91;
     PRCTL = 157, 167;
     REBOOT = 169, 142;
     CLOCK_GETTIME = 228, 113;

@@ -199,6 +199,7 @@ inside new namespaces (user, mnt, net), born in cgroup:
    2  step 1
         wait until \"built\"
    3  unshare mnt: lock what was built
+        say \"mounts locked\"
    4  hostname box
         wait until \"ids mapped\"
    5  exec /bin/sh -c exit 0

@@ -1,19 +1,25 @@
 //! The payload's last act.
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
+use super::interpreter::{self, INTERPRETER};
 use super::{Exec, File, Program};
 use crate::raw::{self, Errno, SigSet};
-use crate::step::{Call, Child, Fault};
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat2};
+use crate::step::{Call, ChildFd, Fault};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use std::ffi::{CStr, c_char};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 const AT_EMPTY_PATH: u32 = linux_raw_sys::general::AT_EMPTY_PATH;
 
 impl Exec {
-    /// `chdir(2)`, if asked for.
+    /// `chdir(2)`, if asked for: by a descriptor that no magic link leads to, since `/proc/self/fd/N` would be a directory of the caller's.
     pub(crate) fn enter_directory(&self) -> Result<(), Fault> {
-        self.directory.as_deref().map_or(Ok(()), |path| rustix::process::chdir(path).call("chdir"))
+        let Some(path) = self.directory.as_deref() else { return Ok(()) };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let found = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map(ChildFd::from).call("chdir")?;
+        let entered = rustix::process::fchdir(found.as_fd()).call("fchdir");
+        found.close();
+        entered
     }
 
     /// Signals as a new program expects them: every disposition the default, none blocked.
@@ -23,10 +29,10 @@ impl Exec {
     }
 
     /// The alternatives in order. Only returns on failure, the one of the last that was there, or of the first if none was.
-    pub(crate) fn execute(&self, child: &Child<'_>) -> Fault {
+    pub(crate) fn execute(&self, file: RawFd) -> Fault {
         let mut fault = Fault::new("execve", Errno::ENOENT).at_row(0);
         for (n, program) in self.programs.iter().enumerate() {
-            let found = program.execute(child, &self.env.pointers).at_row(n as u32);
+            let found = program.execute(file, &self.env.pointers).at_row(n as u32);
             match found.errno {
                 Errno::ENOENT | Errno::ENOTDIR if !matches!(found.call, INTERPRETER) => {}
                 _ => {
@@ -39,10 +45,10 @@ impl Exec {
     }
 
     /// The same by the stub, which is process 1 and is told the first alternative that is there.
-    pub(crate) fn execute_stub(&self, child: &Child<'_>, stub: std::os::fd::RawFd) -> Fault {
+    pub(crate) fn execute_stub(&self, stub: RawFd) -> Fault {
         let mut fault = Fault::new("execve", Errno::ENOENT).at_row(0);
         for (n, program) in self.programs.iter().enumerate() {
-            match program.check(child) {
+            match program.check() {
                 Ok(()) => {
                     // SAFETY: both arrays are null-terminated and live as long as `self`.
                     let errno =
@@ -60,32 +66,24 @@ impl Exec {
     }
 }
 
-const INTERPRETER: &str = "execve (interpreter)";
-
 impl Program {
-    /// The path leads to a file without a magic link: `/proc/self/exe` would be the caller's own program.
-    fn check(&self, _: &Child<'_>) -> Result<(), Fault> {
-        let File::Path(path) = &self.file else { return Ok(()) };
-        let found = openat2(CWD, path.as_c_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-        found.map(crate::step::ChildFd::from).call("execve").map(crate::step::ChildFd::close)
+    /// The path, and that of what interprets it, lead to their files without a magic link: `/proc/self/exe` would be the caller's program.
+    fn check(&self) -> Result<(), Fault> {
+        match &self.file {
+            File::Path(path) => interpreter::check(path),
+            File::Slot(_) => Ok(()),
+        }
     }
 
-    fn execute(&self, child: &Child<'_>, env: &[*const c_char]) -> Fault {
-        let (dir, path, flags): (_, &CStr, _) = match &self.file {
-            File::Path(path) => (CWD.as_raw_fd(), path, 0),
-            File::Slot(slot) => match child.fd(*slot) {
-                Ok(fd) => (fd.as_raw_fd(), c"", AT_EMPTY_PATH),
-                Err(fault) => return fault,
-            },
-        };
-        if let Err(fault) = self.check(child) {
+    fn execute(&self, file: RawFd, env: &[*const c_char]) -> Fault {
+        if let Err(fault) = self.check() {
             return fault;
         }
+        let (dir, path, flags): (_, &CStr, _) = match &self.file {
+            File::Path(path) => (CWD.as_raw_fd(), path, 0),
+            File::Slot(_) => (file, c"", AT_EMPTY_PATH),
+        };
         // SAFETY: both arrays are null-terminated and live as long as `self`.
-        let errno = unsafe { raw::execveat(dir, path, self.argv.pointers.as_ptr(), env.as_ptr(), flags) };
-        if errno == Errno::ENOENT && accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok() {
-            return Fault::new(INTERPRETER, errno);
-        }
-        Fault::new("execve", errno)
+        Fault::new("execve", unsafe { raw::execveat(dir, path, self.argv.pointers.as_ptr(), env.as_ptr(), flags) })
     }
 }

@@ -47,7 +47,7 @@ impl Row {
 pub(crate) const MAX_ROWS: usize = 64;
 
 /// Descriptors that a child needs until it execs, and no longer: -1 for none.
-pub(crate) type Spare = [RawFd; 2];
+pub(crate) type Spare = [RawFd; 3];
 
 /// Moves every row's descriptor to its number, to be kept on exec, and closes all others but `spare`, which are closed on exec.
 ///
@@ -65,7 +65,7 @@ pub(crate) fn arrange(child: Option<&Child<'_>>, rows: &[Row], spare: Spare) -> 
         };
         *to = raw::dup_above(fd, floor).call("fcntl")?;
     }
-    let mut moved = [-1; 2];
+    let mut moved = [-1; 3];
     for (to, from) in moved.iter_mut().zip(spare).filter(|(_, from)| *from >= 0) {
         // SAFETY: borrowed for the call alone.
         *to = raw::dup_above(unsafe { BorrowedFd::borrow_raw(from) }, floor).call("fcntl")?;
@@ -73,7 +73,7 @@ pub(crate) fn arrange(child: Option<&Child<'_>>, rows: &[Row], spare: Spare) -> 
     for (from, row) in high.iter().zip(rows) {
         raw::dup_to(*from, row.number, OnExec::Keep).call("dup3")?;
     }
-    let mut kept = [-1; MAX_ROWS + 2];
+    let mut kept = [-1; MAX_ROWS + 3];
     for (to, number) in kept.iter_mut().zip(rows.iter().map(|row| row.number).chain(moved)) {
         *to = number;
     }

@@ -109,8 +109,9 @@ impl List {
     pub fn inside(side: Side, draft: Draft, unshare: Namespaces, joins: &[(Slot, Namespaces)], builder: bool, ids: bool) -> List {
         let mut list = List::new(side);
         for (slot, kinds) in joins {
-            if !kinds.contains(Namespaces::PID) {
-                list.step(Box::new(Setns::new(*slot, *kinds)));
+            // The pid namespace is entered by birth.
+            if *kinds != Namespaces::PID {
+                list.step(Box::new(Setns::new(*slot, *kinds - Namespaces::PID)));
             }
         }
         for (kind, mark) in [(Namespaces::CGROUP, Mark::CGROUP), (Namespaces::NET, Mark::NETWORK)] {
@@ -191,7 +192,7 @@ impl List {
 
     /// Drops what nobody waits for; but what the caller may want to know of the payload's namespaces stays.
     pub fn drop_unheard(&mut self, other: &List) {
-        let told = [Mark::CGROUP, Mark::NETWORK];
+        let told = [Mark::CGROUP, Mark::NETWORK, crate::namespace::Locked::MARK];
         let heard = |mark: &Mark| other.ops.iter().any(|op| matches!(op, Op::Wait(waited) if waited == mark));
         let inside = self.side == Side::Inside;
         self.ops.retain(|op| match op {

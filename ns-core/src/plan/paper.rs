@@ -12,7 +12,7 @@ const MAX_MARKS: usize = 64;
 pub(super) fn check(plan: &Compiled) -> Result<(), Error> {
     check_slots(plan, &plan.outside, &plan.outside.given)?;
     check_slots(plan, &plan.inside, &plan.inside.given)?;
-    let needed = plan.cgroup.into_iter().chain(plan.joins_pid.map(|(slot, _)| slot));
+    let needed = plan.cgroup.into_iter().chain(plan.joins_pid);
     if let Some(slot) = needed.into_iter().find(|slot| !plan.given.contains(slot)) {
         return Err(Error::refused(format!("plan: needs \"{slot}\", which nothing gives")));
     }

@@ -56,6 +56,9 @@ impl fmt::Display for Sealed {
             kinds if kinds.is_empty() => f.write_str("inside, in the caller's namespaces")?,
             kinds => write!(f, "inside new namespaces ({kinds})")?,
         }
+        if let Some(slot) = plan.joins_pid {
+            write!(f, ", born into the pid namespace of {slot}")?;
+        }
         if let Some(cgroup) = plan.cgroup {
             write!(f, ", born in {cgroup}")?;
         }

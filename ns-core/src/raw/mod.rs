@@ -15,5 +15,5 @@ pub use errno::Errno;
 pub use fd::{OnExec, close, close_range, dup_above, dup_to, read, write};
 pub use mount::{MountAttr, mount_setattr};
 pub use process::{CloneArgs, WaitId, clone3, execveat, exit_group, getpid, pidfd_send_signal, waitid};
-pub use signal::{SigSet, reset_signals, sigprocmask};
+pub use signal::{SigSet, reset_signal, reset_signals, sigprocmask};
 pub use thread::{join_session_keyring, personality, sched_setaffinity, seccomp_set_filter, setns, unshare};

@@ -24,10 +24,13 @@ pub fn sigprocmask(mask: SigSet) -> Result<SigSet, Errno> {
 
 /// `rt_sigaction(n, SIG_DFL)` for every signal: `CLONE_CLEAR_SIGHAND` leaves ignored ones ignored, and Rust ignores SIGPIPE.
 pub fn reset_signals() {
+    (1..=64).for_each(reset_signal);
+}
+
+/// `rt_sigaction(signal, SIG_DFL)`.
+pub fn reset_signal(signal: usize) {
     // SAFETY: all zero is SIG_DFL with no flags and an empty mask.
     let default: kernel_sigaction = unsafe { std::mem::zeroed() };
-    for signal in 1..=64 {
-        // SAFETY: the structure lives during the call. KILL and STOP answer EINVAL, and are at their default by nature.
-        let _ = unsafe { syscall(__NR_rt_sigaction, [signal, &raw const default as usize, 0, 8, 0, 0]) };
-    }
+    // SAFETY: the structure lives during the call. KILL and STOP answer EINVAL, and are at their default by nature.
+    let _ = unsafe { syscall(__NR_rt_sigaction, [signal, &raw const default as usize, 0, 8, 0, 0]) };
 }

@@ -8,13 +8,16 @@ use crate::error::Side;
 use crate::exec::{MAX_ROWS, Row, arrange, close_all_but};
 use crate::link::{Kind, Link, Message};
 use crate::raw::{self, Errno, WaitId};
-use crate::step::{Call, Child, ChildFd, Fault, Slot};
-use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_PARENT, SIGKILL};
+use crate::step::{Call, Child, ChildFd, Fault, Mark, Slot};
+use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_NEWPID, CLONE_PARENT, SIGCHLD, SIGKILL};
+use rustix::process::DumpableBehavior;
 use std::os::fd::RawFd;
 
 /// The builder's whole life. Never returns; says on its link why it leaves.
 pub(super) fn run(start: &mut Start<'_>) -> ! {
     let link = Link::on(start.builder_link);
+    // Ignored by the caller, it would have the kernel reap the payload, and its status be lost.
+    raw::reset_signal(SIGCHLD as usize);
     if let Err(fault) = close_all_but(&start.keep_builder) {
         let _ = link.send(&Message::fault(0, &fault));
         raw::exit_group(1);
@@ -36,8 +39,11 @@ pub(super) fn run(start: &mut Start<'_>) -> ! {
 
 /// Clones the payload. Its own sibling of the caller where nobody keeps it, so that the caller may wait for it.
 fn birth(start: &mut Start<'_>) -> Result<RawFd, Fault> {
-    if let Some((fd, kinds)) = start.joins_pid {
-        raw::setns(borrow(fd), kinds).call("setns")?;
+    if let Some(fd) = start.joins_pid {
+        // Of that namespace only: the outside list keeps the caller's rights. What is born there is a copy of the caller, which those who
+        // are there already must not look into.
+        raw::setns(borrow(fd), CLONE_NEWPID).call("setns")?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).call("prctl PR_SET_DUMPABLE")?;
     }
     let mut args = payload::clone_args(start.plan, start.cgroup);
     if !start.plan.kept {
@@ -59,7 +65,7 @@ fn build(start: &mut Start<'_>, link: Link, payload: RawFd) -> Result<(), Troubl
     let mut table = std::mem::take(&mut start.outside);
     // SAFETY: a child; the table's descriptors are its own.
     let child = unsafe { Child::new(table.as_mut_slice(), Some(link)) };
-    let mut station = Station::new(Side::Outside, child, link, Some(Link::on(start.builder_peer)));
+    let mut station = Station::new(Side::Outside, child, link, Some(Link::on(start.builder_peer)), start.plan.number(Mark::BUILT));
     let _ = station.child.keep(Slot::PAYLOAD, ChildFd::from_raw(payload));
     let context = Context::of(start);
     let list = &start.plan.outside;
@@ -85,14 +91,14 @@ fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> Fault {
         *to = *row;
         count += 1;
     }
-    let stub = match arrange(None, rows.get(..count).unwrap_or_default(), [start.stub, -1]) {
-        Ok([stub, _]) => stub,
+    let stub = match arrange(None, rows.get(..count).unwrap_or_default(), [start.stub, -1, -1]) {
+        Ok([stub, ..]) => stub,
         Err(fault) => return fault,
     };
     let argv = [c"(ns-keeper)".as_ptr(), std::ptr::null()];
     let envp = [std::ptr::null()];
     // SAFETY: both arrays are null-terminated and on this stack.
-    Fault::new("execveat", unsafe { raw::execveat(stub, c"", argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH) })
+    Fault::new("execveat of keeper", unsafe { raw::execveat(stub, c"", argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH) })
 }
 
 /// Says why, takes the payload along, and ends.

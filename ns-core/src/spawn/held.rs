@@ -73,6 +73,8 @@ impl Held {
         let made_later = match kind {
             NsKind::Net => Some(Mark::NETWORK),
             NsKind::Cgroup => Some(Mark::CGROUP),
+            // Before, it is the builder's.
+            NsKind::Mount => Some(crate::namespace::Locked::MARK),
             _ => None,
         };
         if let Some(mark) = made_later.filter(|_| self.0.sealed().0.unshare.contains(kind.flag())) {
@@ -88,7 +90,10 @@ impl Held {
 
     /// What the present pause waits for, if there is one.
     pub fn paused(&self) -> Option<&'static str> {
-        let (side, position) = self.0.paused.front()?;
+        self.pause_at(self.0.paused.front()?)
+    }
+
+    fn pause_at(&self, (side, position): &(Side, usize)) -> Option<&'static str> {
         match self.0.sealed().0.list(*side).ops.get(*position) {
             Some(Op::Pause(what, _)) => Some(what),
             _ => None,
@@ -140,7 +145,7 @@ impl Held {
                 Happening::Fd(slot) => return Ok(Event::Fd(slot)),
                 Happening::Running | Happening::Exit => return Ok(Event::Running),
                 Happening::Paused => {
-                    if let Some(what) = self.paused() {
+                    if let Some(what) = self.0.paused.back().and_then(|at| self.pause_at(at)) {
                         return Ok(Event::Paused(what));
                     }
                 }

@@ -142,7 +142,7 @@ impl Parts {
     }
 
     pub fn number(&self, mark: Mark) -> u32 {
-        self.sealed.0.marks.iter().position(|one| *one == mark).unwrap_or_default() as u32
+        self.sealed.0.number(mark)
     }
 
     pub fn has_heard(&self, mark: Mark) -> bool {
@@ -230,6 +230,11 @@ impl Parts {
                 }
                 None => Happening::Nothing,
             },
+            // The kernel has no room for the descriptor in our table: without it nothing goes on.
+            (Kind::Pid | Kind::Slot, None) => {
+                self.end();
+                return Err(Error::call("receive a descriptor from a child", Errno::EMFILE));
+            }
             (Kind::Fault, _) => return Err(self.fail(side, &message)),
             (Kind::Ready, _) => {
                 self.ready = true;

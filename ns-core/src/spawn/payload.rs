@@ -4,14 +4,14 @@
 use super::start::{Start, borrow};
 use super::station::{Context, Station, Trouble};
 use crate::error::Side;
-use crate::exec::{arrange, close_all_but};
+use crate::exec::{Exec, arrange, close_all_but};
 use crate::link::{Kind, Link, Message};
 use crate::namespace::Namespaces;
-use crate::plan::{Compiled, Op};
+use crate::plan::Compiled;
 use crate::raw::{self, CloneArgs};
-use crate::step::{Child, Fault, Mark};
+use crate::step::{Child, Mark};
 use linux_raw_sys::general::CLONE_CLEAR_SIGHAND;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// The namespaces that it is born in; the network's and the cgroup's it makes itself while the builder works. With a builder it is born
 /// into that one's mount namespace.
@@ -43,7 +43,7 @@ fn live(start: &mut Start<'_>, link: Link) -> (Link, Trouble) {
     // SAFETY: a child; the table's descriptors are its own.
     let child = unsafe { Child::new(table.as_mut_slice(), Some(link)) };
     let peer = start.plan.builder.then_some(Link::on(start.payload_peer));
-    let mut station = Station::new(Side::Inside, child, link, peer);
+    let mut station = Station::new(Side::Inside, child, link, peer, start.plan.number(Mark::BUILT));
     let context = Context::of(start);
     let list = &start.plan.inside;
     for (position, op) in list.ops.iter().enumerate() {
@@ -51,9 +51,6 @@ fn live(start: &mut Start<'_>, link: Link) -> (Link, Trouble) {
         if let Err(trouble) = station.run(&context, list, op) {
             std::mem::forget(table);
             return (link, trouble);
-        }
-        if matches!(op, Op::Wait(mark) if *mark == Mark::BUILT) {
-            station.part();
         }
     }
     let end = become_program(start, &mut station);
@@ -68,24 +65,24 @@ fn become_program(start: &Start<'_>, station: &mut Station<'_>) -> (Link, Troubl
     if let Err(trouble) = station.wait_go() {
         return (before, trouble);
     }
-    let arranged = exec.enter_directory().and_then(|()| {
-        let stub = if exec.is_as_pid2() { start.stub } else { -1 };
-        arrange(Some(&station.child), &start.exec_rows, [before.raw(), stub])
-    });
-    match arranged {
-        Ok([link, stub]) => (Link::on(link), execute(start, station, Link::on(link), stub)),
+    let stub = if exec.is_as_pid2() { start.stub } else { -1 };
+    let file = exec.file_slot().and_then(|slot| station.child.fd(slot).ok()).map_or(-1, |fd| fd.as_raw_fd());
+    match arrange(Some(&station.child), &start.exec_rows, [before.raw(), stub, file]) {
+        Ok([link, stub, file]) => (Link::on(link), execute(exec, Link::on(link), stub, file)),
         Err(fault) => (before, Trouble::Fault(fault)),
     }
 }
 
-fn execute(start: &Start<'_>, station: &mut Station<'_>, link: Link, stub: RawFd) -> Trouble {
-    let exec = &start.plan.exec;
+/// With nothing open any more but what the program gets: a path that leads through a descriptor finds none.
+fn execute(exec: &Exec, link: Link, stub: RawFd, file: RawFd) -> Trouble {
+    if let Err(fault) = exec.enter_directory() {
+        return Trouble::Fault(fault);
+    }
     if link.send(&Message::new(Kind::Ready, 0)).is_err() {
         return Trouble::CallerGone;
     }
     if let Err(fault) = exec.reset_signals() {
         return Trouble::Fault(fault);
     }
-    let fault: Fault = if exec.is_as_pid2() { exec.execute_stub(&station.child, stub) } else { exec.execute(&station.child) };
-    Trouble::Fault(fault)
+    Trouble::Fault(if exec.is_as_pid2() { exec.execute_stub(stub) } else { exec.execute(file) })
 }

@@ -90,6 +90,9 @@ impl Running {
         }
         let Some(end) = self.parts.exit else { return Ok(None) };
         self.reap_keeper();
+        if end.code == 0 {
+            return Err(Error::refused("the payload has ended, and its status is lost: somebody else has waited for it"));
+        }
         Ok(Some(Exit::new(end, self.parts.is_init())))
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Start<'a> {
     pub keeper_rows: Vec<Row>,
     pub stub: RawFd,
     pub cgroup: Option<RawFd>,
-    pub joins_pid: Option<(RawFd, u32)>,
+    pub joins_pid: Option<RawFd>,
     pub maps: (Vec<u8>, Vec<u8>),
     pub positions: &'a Positions,
 }
@@ -89,9 +89,9 @@ pub(super) fn prepare<'a>(plan: &'a Compiled, given: &Numbered<'_>, own: &Descri
     let keep_payload = sorted(ends.into_iter().chain(inherited).chain(inside.iter().map(|row| row.1)));
     let held = plan.holds.iter().map(|slot| given.number(*slot));
     let cgroup = plan.cgroup.map(|slot| given.number(slot));
-    let joins_pid = plan.joins_pid.map(|(slot, kinds)| (given.number(slot), kinds.bits()));
+    let joins_pid = plan.joins_pid.map(|slot| given.number(slot));
     let ends = [own.builder.1.as_raw_fd(), own.peers.0.as_raw_fd(), own.caller.as_raw_fd()];
-    let outside_fds = outside.iter().map(|row| row.1).chain(held.clone()).chain(cgroup).chain(joins_pid.map(|join| join.0));
+    let outside_fds = outside.iter().map(|row| row.1).chain(held.clone()).chain(cgroup).chain(joins_pid);
     let keep_builder = sorted(ends.into_iter().chain(outside_fds).chain(keep_payload.iter().copied()));
     let missing = (0..3).filter(|n| !plan.exec.rows().iter().any(|row| row.number() == *n));
     let exec_rows = plan.exec.rows().iter().copied().chain(missing.map(|n| Row::moved(null, n))).collect();

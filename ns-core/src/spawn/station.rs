@@ -5,7 +5,7 @@ use super::ids;
 use super::start::{Start, borrow};
 use crate::error::Side;
 use crate::link::{Kind, Link, Message, Received};
-use crate::plan::{List, Op};
+use crate::plan::{Compiled, List, Op};
 use crate::raw;
 use crate::step::{Call, Child, Fault, Mark, Slot};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -33,6 +33,8 @@ pub(super) struct Station<'p> {
     pub child: Child<'p>,
     pub link: Link,
     peer: Option<Link>,
+    /// The number of "built".
+    built: u32,
     heard: u64,
     proceeded: u32,
     paused: u32,
@@ -40,8 +42,8 @@ pub(super) struct Station<'p> {
 }
 
 impl<'p> Station<'p> {
-    pub fn new(side: Side, child: Child<'p>, link: Link, peer: Option<Link>) -> Station<'p> {
-        Station { side, child, link, peer, heard: 0, proceeded: 0, paused: 0, go: false }
+    pub fn new(side: Side, child: Child<'p>, link: Link, peer: Option<Link>, built: u32) -> Station<'p> {
+        Station { side, child, link, peer, built, heard: 0, proceeded: 0, paused: 0, go: false }
     }
 
     /// One operation of the list.
@@ -85,11 +87,6 @@ impl<'p> Station<'p> {
         Ok(())
     }
 
-    /// After this nothing is expected of the builder, which may leave, or become the keeper.
-    pub fn part(&mut self) {
-        self.peer = None;
-    }
-
     fn pause(&mut self, list: &List, op: &Op) -> Result<(), Trouble> {
         let position = list.ops.iter().position(|other| std::ptr::eq(other, op)).unwrap_or_default();
         self.link.send(&Message::new(Kind::Pause, position as u32)).map_err(|_| Trouble::CallerGone)?;
@@ -129,7 +126,15 @@ impl<'p> Station<'p> {
 
     fn hear(&mut self, from: Link, gone: Trouble) -> Result<(), Trouble> {
         match from.receive(RecvFlags::empty()).call("recvmsg")? {
+            // A builder that has said "built" may leave, or become the keeper.
+            Received::End if matches!(gone, Trouble::PeerGone) && self.side == Side::Inside && self.heard & 1 << self.built != 0 => {
+                self.peer = None;
+            }
             Received::End => return Err(gone),
+            // The kernel has no room for the descriptor in our table.
+            Received::Message(Message { kind: Kind::Slot, .. }, None) => {
+                return Err(Trouble::Fault(Fault::new("recvmsg", raw::Errno::EMFILE)));
+            }
             Received::Message(Message { kind: Kind::Mark, number, .. }, _) => self.heard |= 1 << (number & 63),
             Received::Message(Message { kind: Kind::Pause, .. }, _) => self.proceeded += 1,
             Received::Message(Message { kind: Kind::Go, .. }, _) => self.go = true,
@@ -142,7 +147,7 @@ impl<'p> Station<'p> {
 
 /// What operations read besides the list.
 pub(super) struct Context<'a> {
-    marks: &'a [Mark],
+    plan: &'a Compiled,
     maps: (&'a [u8], &'a [u8]),
     deny_setgroups: bool,
 }
@@ -150,11 +155,11 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub fn of(start: &'a Start<'_>) -> Context<'a> {
         let deny_setgroups = start.plan.ids.as_ref().is_some_and(|ids| ids.denies_setgroups());
-        Context { marks: &start.plan.marks, maps: (&start.maps.0, &start.maps.1), deny_setgroups }
+        Context { plan: start.plan, maps: (&start.maps.0, &start.maps.1), deny_setgroups }
     }
 
     fn number(&self, mark: Mark) -> u32 {
-        self.marks.iter().position(|one| *one == mark).unwrap_or_default() as u32
+        self.plan.number(mark)
     }
 }
 

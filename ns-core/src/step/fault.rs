@@ -59,7 +59,7 @@ impl fmt::Debug for Text {
 /// A failed call in a child: its name, its errno, the row of the step's table, the kernel's own words.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// The C name of the call; at most 23 bytes of it reach the parent.
+    /// The C name of the call; at most 31 bytes of it reach the parent.
     pub call: &'static str,
     /// What the kernel answered.
     pub errno: Errno,

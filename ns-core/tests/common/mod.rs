@@ -41,6 +41,43 @@ impl Watchdog {
     }
 }
 
+/// The same for work of many parts: each part has the time, however slow the machine is.
+pub struct Progress {
+    count: std::sync::Arc<AtomicU32>,
+    stop: Option<mpsc::Sender<()>>,
+}
+
+impl Progress {
+    pub fn new(what: &'static str, limit: Duration) -> Progress {
+        let count = std::sync::Arc::new(AtomicU32::new(0));
+        let (stop, stopped) = mpsc::channel::<()>();
+        let seen = count.clone();
+        std::thread::spawn(move || {
+            let mut last = seen.load(SeqCst);
+            while stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let now = seen.load(SeqCst);
+                if now == last {
+                    eprintln!("{what} hangs: part {now} is not done after {} s", limit.as_secs());
+                    std::process::abort();
+                }
+                last = now;
+            }
+        });
+        Progress { count, stop: Some(stop) }
+    }
+
+    /// One part is done.
+    pub fn done(&self) {
+        self.count.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.stop.take();
+    }
+}
+
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.0.take();

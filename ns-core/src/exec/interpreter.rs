@@ -1,0 +1,181 @@
+//! What a program's file makes the kernel execute instead of itself or before it: a script's interpreter, an ELF file's.
+//!
+//! Both are names in a file that may be hostile, which the kernel follows through magic links: `#!/proc/self/exe` would execute the caller's
+//! own program inside the container, and hand its file to whoever is in there.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
+
+use crate::raw::Errno;
+use crate::step::{ChildFd, Fault};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{pread, retry_on_intr};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// As the kernel reads of a script's first line, `BINPRM_BUF_SIZE`.
+const LINE: usize = 256;
+/// As many scripts the kernel follows.
+const DEPTH: u32 = 5;
+/// More program headers than a linker makes; the kernel takes 64 KiB of them.
+const HEADERS: u64 = 1170;
+const PT_INTERP: u32 = 3;
+
+const EXEC: &str = "execve";
+/// The call named by a fault about an interpreter.
+pub(super) const INTERPRETER: &str = "execve (interpreter)";
+
+/// Refuses (`ELOOP`) a program whose path, or whose interpreter's, leads through a magic link.
+///
+/// What may be executed but not read is not looked into. Between this and the exec somebody who can write to the tree from outside can put
+/// another file there.
+pub(super) fn check(path: &CStr) -> Result<(), Fault> {
+    let mut name = [0; LINE + 1];
+    let mut next = inspect(path, EXEC, &mut name)?;
+    let mut depth = 0;
+    while next == Next::Script {
+        depth += 1;
+        if depth > DEPTH {
+            return Err(Fault::new(INTERPRETER, Errno::ELOOP));
+        }
+        let line = name;
+        let path = CStr::from_bytes_until_nul(&line).unwrap_or_default();
+        next = inspect(path, INTERPRETER, &mut name)?;
+    }
+    if next == Next::Elf {
+        let path = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+        find(path, OFlags::PATH).map(ChildFd::close).map_err(|errno| Fault::new(INTERPRETER, errno))?;
+    }
+    Ok(())
+}
+
+/// What comes after a file; its name is then in the buffer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    Script,
+    Elf,
+}
+
+fn find(path: &CStr, flags: OFlags) -> Result<ChildFd, Errno> {
+    let found = openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    found.map(ChildFd::from).map_err(|e| Errno::new(e.raw_os_error()))
+}
+
+fn inspect(path: &CStr, call: &'static str, name: &mut [u8; LINE + 1]) -> Result<Next, Fault> {
+    let fault = |errno| Fault::new(call, errno);
+    let file = match find(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        // It may be executed all the same: then only its path is known to be good.
+        Err(Errno::EACCES) => return find(path, OFlags::PATH).map(ChildFd::close).map(|()| Next::Nothing).map_err(fault),
+        found => found.map_err(fault)?,
+    };
+    let next = read_next(file.as_fd(), name);
+    file.close();
+    next.map_err(|errno| Fault::new(INTERPRETER, errno))
+}
+
+fn read_next(file: BorrowedFd<'_>, name: &mut [u8; LINE + 1]) -> Result<Next, Errno> {
+    let mut start = [0; LINE];
+    let len = read_at(file, &mut start, 0)?;
+    let start = start.get(..len).unwrap_or_default();
+    if let Some(line) = start.strip_prefix(b"#!") {
+        return Ok(if copy(script_interpreter(line), name) { Next::Script } else { Next::Nothing });
+    }
+    match elf_interpreter(file, start)? {
+        Some((offset, size)) if size <= LINE as u64 => {
+            name.fill(0);
+            read_at(file, name.get_mut(..size as usize).unwrap_or_default(), offset)?;
+            Ok(Next::Elf)
+        }
+        // A name that long leads nowhere that a distribution has.
+        Some(_) => Err(Errno::ENAMETOOLONG),
+        None => Ok(Next::Nothing),
+    }
+}
+
+fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    retry_on_intr(|| pread(file, &mut *buffer, offset)).map_err(|e| Errno::new(e.raw_os_error()))
+}
+
+/// The first word of the line.
+fn script_interpreter(line: &[u8]) -> &[u8] {
+    let line = line.split(|byte| matches!(byte, b'\n' | 0)).next().unwrap_or_default();
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    line.split(blank).find(|word| !word.is_empty()).unwrap_or_default()
+}
+
+/// With a NUL; false where there is nothing.
+fn copy(from: &[u8], name: &mut [u8; LINE + 1]) -> bool {
+    name.fill(0);
+    for (to, byte) in name.iter_mut().take(LINE).zip(from) {
+        *to = *byte;
+    }
+    !from.is_empty()
+}
+
+fn number<const N: usize>(bytes: &[u8], offset: usize) -> u64 {
+    let mut number = [0; 8];
+    for (to, from) in number.iter_mut().zip(bytes.iter().skip(offset).take(N)) {
+        *to = *from;
+    }
+    u64::from_le_bytes(number)
+}
+
+/// Where in the file the name of the interpreter stands, `elf(5)`: offset and size of the segment PT_INTERP. Little-endian, as every
+/// architecture of ours.
+fn elf_interpreter(file: BorrowedFd<'_>, header: &[u8]) -> Result<Option<(u64, u64)>, Errno> {
+    if !header.starts_with(b"\x7fELF") {
+        return Ok(None);
+    }
+    let wide = header.get(4) == Some(&2);
+    let (table, size, count) = if wide {
+        (number::<8>(header, 32), number::<2>(header, 54), number::<2>(header, 56))
+    } else {
+        (number::<4>(header, 28), number::<2>(header, 42), number::<2>(header, 44))
+    };
+    for n in 0..count.min(HEADERS) {
+        let mut entry = [0; 56];
+        read_at(file, &mut entry, table.saturating_add(n * size))?;
+        if number::<4>(&entry, 0) == u64::from(PT_INTERP) {
+            let place =
+                if wide { (number::<8>(&entry, 8), number::<8>(&entry, 32)) } else { (number::<4>(&entry, 4), number::<4>(&entry, 16)) };
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types, reason = "tests run in the parent")]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    fn checked(content: &[u8]) -> Result<(), (&'static str, Errno)> {
+        let path = std::env::temp_dir().join(format!("ns-core-interpreter-{:?}", std::thread::current().id()));
+        std::fs::write(&path, content).unwrap();
+        let answer = check(&CString::new(path.as_os_str().as_encoded_bytes()).unwrap()).map_err(|fault| (fault.call, fault.errno));
+        std::fs::remove_file(&path).unwrap();
+        answer
+    }
+
+    #[test]
+    fn scripts() {
+        assert_eq!(checked(b"#!/bin/sh -e\n"), Ok(()));
+        assert_eq!(checked(b"#! \t/bin/sh"), Ok(()));
+        assert_eq!(checked(b"#!\n"), Ok(()), "the kernel says what it thinks of that");
+        assert_eq!(checked(b""), Ok(()));
+        assert_eq!(checked(b"#!/proc/self/exe --version\n"), Err((INTERPRETER, Errno::ELOOP)));
+        assert_eq!(checked(b"#!/proc/self/root/bin/sh\n"), Err((INTERPRETER, Errno::ELOOP)));
+        assert_eq!(checked(b"#!/no/such/interpreter\n"), Err((INTERPRETER, Errno::ENOENT)));
+    }
+
+    #[test]
+    fn elf_files() {
+        assert_eq!(check(c"/bin/sh").map_err(|fault| fault.errno), Ok(()));
+        let mut file = std::fs::read("/bin/sh").unwrap();
+        let Some(at) = file.windows(5).position(|w| w == b"/lib6" || w == b"/lib/") else { return };
+        let name = b"/proc/self/exe\0";
+        file[at..at + name.len()].copy_from_slice(name);
+        assert_eq!(checked(&file), Err((INTERPRETER, Errno::ELOOP)));
+        assert_eq!(checked(b"\x7fELF"), Ok(()));
+    }
+}
