@@ -49,7 +49,7 @@ fn a_containers_devices_are_the_seven_and_its_terminals() {
 fn nothing_is_nothing() {
     let program = DeviceRules::none().compile();
     assert!(!program.allows(DeviceType::Char, 1, 3, DeviceAccess::READ));
-    assert_eq!(program.instructions().len(), 8);
+    assert_eq!(program.instructions().len(), 7);
 }
 
 #[test]
