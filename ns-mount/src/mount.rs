@@ -73,7 +73,7 @@ impl Mount {
         }
     }
 
-    fn attach(&self, mount: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    pub(crate) fn attach(&self, mount: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let onto = self.at.open_or_make(root, MountPoint::Directory, self.owner)?;
         with(onto, |onto| attach(mount, onto))
     }

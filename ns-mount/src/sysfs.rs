@@ -8,13 +8,17 @@ use crate::path::InRoot;
 use crate::root::ROOT;
 use crate::tmpfs::{Tmpfs, What};
 use crate::tree::{attach, bind_of, with};
-use ns_core::{Call, Child, ChildFd, Errno, Fault, Step, Wires};
+use ns_core::{Call, Child, ChildFd, Errno, Fault, Slot, Step, Wires};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, fchdir};
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
+
+/// The sysfs that the skeleton's parts are clones of. Whoever closes the last descriptor of a mount that is not attached waits until no
+/// processor can be looking at it, milliseconds on a busy machine: so it stays open until the builder has nothing more to do.
+const SOURCE: Slot = Slot::new("the payload's sysfs");
 
 /// What the skeleton shows of sysfs.
 const SHOWN: [&CStr; 6] = [c"block", c"bus", c"class", c"dev", c"devices", c"kernel"];
@@ -50,32 +54,63 @@ impl Sysfs {
         Sysfs { sysfs: self.sysfs.owner(uid, gid), skeleton: self.skeleton.map(|tmpfs| tmpfs.owner(uid, gid)) }
     }
 
-    /// Mounts it below `root`. The skeleton leaves the working directory at `/`.
+    /// Mounts it below `root`. Before Linux 6.15 the skeleton leaves the working directory at `/`.
     pub fn mount(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
-        let sysfs = self.sysfs.mount(root)?;
-        with(sysfs, |sysfs| match &self.skeleton {
-            None => Ok(()),
-            Some(tmpfs) => assemble(tmpfs, sysfs, root),
-        })
+        self.mounted(root).map(ChildFd::close)
+    }
+
+    /// Returns the sysfs, of which the skeleton needs no more.
+    fn mounted(&self, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
+        match &self.skeleton {
+            None => self.sysfs.mount(root),
+            Some(tmpfs) => {
+                let sysfs = self.sysfs.filesystem().fsmount()?;
+                match self.assemble(tmpfs, sysfs.as_fd(), root) {
+                    Ok(()) => Ok(sysfs),
+                    Err(fault) => {
+                        sysfs.close();
+                        Err(fault)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Before Linux 6.15 only what is attached can be cloned, and a detached mount can't be mounted on: there sysfs is attached, cloned,
+    /// unmounted again, and only then the tmpfs comes, and the clones onto it.
+    fn assemble(&self, tmpfs: &Tmpfs, sysfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
+        match parts(sysfs) {
+            [Err(fault), ..] if fault.errno == Errno::EINVAL => {
+                self.sysfs.attach(sysfs, root)?;
+                let parts = parts(sysfs);
+                let put = unmount_it(sysfs).and_then(|()| put_together(tmpfs, &parts, root));
+                close_all(parts);
+                put
+            }
+            parts => {
+                let put = put_together(tmpfs, &parts, root);
+                close_all(parts);
+                put
+            }
+        }
     }
 }
 
-/// Up to Linux 6.12 only what is attached can be cloned, and a detached mount can't be mounted on: so sysfs is attached, cloned, unmounted
-/// again, and only then the tmpfs comes, and the clones onto it.
-fn assemble(tmpfs: &Tmpfs, sysfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let clones = SHOWN.map(|name| bind_of(sysfs, name, MountFlags::DEAD));
-    let put = unmount_it(sysfs).and_then(|()| tmpfs.mount(root));
-    let put = put.and_then(|mount| {
-        with(mount, |mount| {
-            clones
-                .iter()
-                .zip(SHOWN)
-                .zip(0..)
-                .try_for_each(|((clone, name), row)| attach_one(clone, mount, name).map_err(|fault| fault.at_row(row)))
-        })
-    });
-    clones.into_iter().flatten().for_each(ChildFd::close);
-    put
+type Parts = [Result<ChildFd, Fault>; SHOWN.len()];
+
+fn parts(sysfs: BorrowedFd<'_>) -> Parts {
+    SHOWN.map(|name| bind_of(sysfs, name, MountFlags::DEAD))
+}
+
+fn close_all(parts: Parts) {
+    parts.into_iter().flatten().for_each(ChildFd::close);
+}
+
+fn put_together(tmpfs: &Tmpfs, parts: &Parts, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    with(tmpfs.mount(root)?, |mount| {
+        let mut rows = parts.iter().zip(SHOWN).zip(0..);
+        rows.try_for_each(|((part, name), row)| attach_one(part, mount, name).map_err(|fault| fault.at_row(row)))
+    })
 }
 
 fn attach_one(clone: &Result<ChildFd, Fault>, mount: BorrowedFd<'_>, name: &CStr) -> Result<(), Fault> {
@@ -100,11 +135,12 @@ fn unmount_it(mount: BorrowedFd<'_>) -> Result<(), Fault> {
 // SAFETY: system calls on the value, the stack and a slot.
 unsafe impl Step for Sysfs {
     fn run(&self, child: &mut Child<'_>) -> Result<(), Fault> {
-        self.mount(child.fd(ROOT)?)
+        let sysfs = self.mounted(child.fd(ROOT)?)?;
+        child.keep(SOURCE, sysfs).map(drop)
     }
 
     fn wires(&self, wires: &mut Wires) {
-        wires.uses(ROOT);
+        wires.uses(ROOT).fills(SOURCE);
     }
 
     fn row(&self, row: u32) -> Option<&dyn fmt::Display> {
