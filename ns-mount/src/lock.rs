@@ -158,7 +158,8 @@ impl Lock {
 fn throttled() -> Vec<InRoot> {
     let base = Path::new("/sys/devices/system/cpu");
     let names = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let paths = names.map(|name| base.join(name).join("thermal_throttle")).filter(|path| path.is_dir());
+    let processors = names.filter(|name| name.as_encoded_bytes().strip_prefix(b"cpu").is_some_and(|n| n.iter().all(u8::is_ascii_digit)));
+    let paths = processors.map(|name| base.join(name).join("thermal_throttle")).filter(|path| path.is_dir());
     let mut paths: Vec<_> = paths.take(8_192).filter_map(|path| InRoot::new(path).ok()).collect();
     paths.sort_by(|a, b| a.whole().cmp(b.whole()));
     paths
