@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mounts::{in_own_mounts, mount};
 use nix::libc;
@@ -201,6 +202,7 @@ fn load_modules() {
 /// Things of the host's that a container could find; gone when dropped.
 struct Host {
     child: std::process::Child,
+    key: i32,
     queue: i32,
     mqueue: String,
     abstract_name: String,
@@ -210,7 +212,9 @@ struct Host {
 impl Host {
     fn new() -> Host {
         use std::os::linux::net::SocketAddrExt;
-        let mine = std::process::id();
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // Pids are unique in a boot, numbers of hosts in a process.
+        let mine = std::process::id() << 4 | MADE.fetch_add(1, Ordering::Relaxed);
         // A pid that no process inside has: those count from 1.
         let child = loop {
             let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
@@ -220,7 +224,7 @@ impl Host {
             child.kill().unwrap();
             child.wait().unwrap();
         };
-        let key = 0x6e73_0000 | (mine & 0xffff) as i32;
+        let key = (0x4e00_0000 | mine & 0x00ff_ffff) as i32;
         // SAFETY: numbers.
         let queue = unsafe { libc::msgget(key, libc::IPC_CREAT | 0o666) };
         assert!(queue >= 0, "a message queue");
@@ -231,15 +235,14 @@ impl Host {
         let abstract_name = format!("nskit-test-{mine}");
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&abstract_name).unwrap();
         let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
-        Host { child, queue, mqueue, abstract_name, _listener: listener }
+        Host { child, key, queue, mqueue, abstract_name, _listener: listener }
     }
 
     fn given(&self) -> Vec<String> {
-        let key = 0x6e73_0000 | (std::process::id() & 0xffff);
         let disk = ["vda", "sda", "nvme0n1", "loop0"].into_iter().find(|name| Path::new("/dev").join(name).exists()).unwrap_or("loop0");
         vec![
             format!("host-pid={}", self.child.id()),
-            format!("queue={key}"),
+            format!("queue={}", self.key),
             format!("mqueue={}", self.mqueue),
             format!("abstract={}", self.abstract_name),
             format!("disk={disk}"),

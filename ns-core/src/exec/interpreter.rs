@@ -69,7 +69,11 @@ fn inspect(path: &CStr, call: &'static str, name: &mut [u8; LINE + 1]) -> Result
     };
     let next = read_next(file.as_fd(), name);
     file.close();
-    next.map_err(|errno| Fault::new(INTERPRETER, errno))
+    match next {
+        // The exec will refuse it, in the usual words.
+        Err(Errno::EISDIR) => Ok(Next::Nothing),
+        next => next.map_err(|errno| Fault::new(INTERPRETER, errno)),
+    }
 }
 
 fn read_next(file: BorrowedFd<'_>, name: &mut [u8; LINE + 1]) -> Result<Next, Errno> {

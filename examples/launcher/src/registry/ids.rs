@@ -21,8 +21,8 @@ const FIRST: u32 = 0x8_0000;
 const LAST: u32 = 0x6FFF_0000;
 /// As many blocks are tried: on a machine with a thousand containers one in 29 is taken.
 const TRIES: u64 = 100;
-/// A range of more blocks would hold too many descriptors.
-const MAX_BLOCKS: usize = 256;
+/// Each block is a lock that the keeper holds, and a keeper holds some sixty descriptors at most.
+const MAX_BLOCKS: usize = 48;
 /// The host's lists of users and their ids are read to here.
 const MAX_LIST: u64 = 16 * 1024 * 1024;
 /// Of the hash; any number will do, as long as it stays: a machine gets the same range again.
@@ -252,7 +252,7 @@ mod tests {
         drop(one);
         assert_eq!(IdRange::at(&places, 100_000, 65536).unwrap().fds().count(), 2);
         assert_eq!(IdRange::at(&places, 4294901760, 65535).unwrap().fds().count(), 1);
-        assert_eq!(IdRange::at(&places, 65536, 256 * 65536).unwrap().fds().count(), 256);
+        assert_eq!(IdRange::at(&places, 65536, 48 * 65536).unwrap().fds().count(), MAX_BLOCKS);
         assert_eq!(IdRange::at(&places, 1, u32::MAX - 1).unwrap_err().kind(), Kind::Usage);
     }
 

@@ -70,6 +70,9 @@ fn directory(path: &Path, mode: u32) -> Result<PathBuf, Error> {
         _ => {}
     }
     let found = path.symlink_metadata().map_err(|e| failed("lstat", e))?;
+    if !geteuid().is_root() && found.uid() != geteuid().as_raw() {
+        return Err(failed("access", std::io::Error::from_raw_os_error(Errno::EACCES.raw_os_error())).hint("run it as root"));
+    }
     match found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
         true => Ok(path.to_owned()),
         false => Err(Error::new(Kind::Host, format!("{} is no directory that only its owner, us, may write to", Escaped::path(path)))),
