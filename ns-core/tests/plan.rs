@@ -88,3 +88,57 @@ fn what_would_hang_is_refused() {
          nothing gives"
     );
 }
+
+const FILE: Slot = Slot::new("program");
+const WORD: Slot = Slot::new("word");
+
+#[test]
+fn a_file_in_a_slot_is_executed() {
+    let plan = Plan::new(Exec::file(FILE, "true").unwrap().pass(WORD, 3).unwrap()).given(FILE).given(WORD).seal().unwrap();
+    let open = |path| std::fs::File::open(path).unwrap();
+    let fds = Fds::new().give(FILE, open("/bin/true").into()).give(WORD, open("/dev/null").into());
+    assert_eq!(plan.start(fds).unwrap().wait().unwrap(), Exit::Exited(0));
+}
+
+#[test]
+fn no_directory_of_the_callers_is_entered_by_its_number() {
+    // Every number that the payload could have open while it is set up.
+    for fd in 0..64 {
+        for path in [format!("/proc/self/fd/{fd}"), format!("/proc/self/fd/{fd}/..")] {
+            let plan = Plan::new(shell("exit 0").directory(&path).unwrap()).unshare(Namespaces::UTS).kept();
+            let error = plan.seal().unwrap().start(Fds::new()).unwrap_err();
+            assert!(error.to_string().contains("chdir"), "{path}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_inside_outlasts_the_builder() {
+    for kept in [true, false] {
+        let plan = Plan::new(shell("exit 3")).unshare(Namespaces::UTS | Namespaces::MOUNT).given(NET);
+        let plan = plan.outside(Setns::new(NET, Namespaces::NET)).inside_pause("wait", &[]).inside(Locked);
+        let plan = if kept { plan.kept() } else { plan }.seal().unwrap();
+        let own = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let held = plan.hold(Fds::new().give(NET, own.into())).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(held.paused(), Some("wait"));
+        assert_eq!(held.proceed().unwrap().release().unwrap().wait().unwrap(), Exit::Exited(3));
+    }
+}
+
+#[test]
+fn an_interpreter_is_no_way_to_the_callers_program() {
+    let path = std::env::temp_dir().join(format!("ns-core-script-{}", std::process::id()));
+    std::fs::write(&path, "#!/proc/self/exe --list\n").unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = Plan::new(Exec::new(&path).unwrap()).seal().unwrap().start(Fds::new()).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.to_string().ends_with("execve (interpreter): Too many levels of symbolic links"), "{error}");
+}
+
+#[test]
+fn users_without_groups_are_refused() {
+    let ids = IdMap::default().uids(0, 1_000_000, 10).unwrap();
+    let error = Plan::new(shell("")).user(ids).seal().unwrap_err();
+    assert_eq!(error.to_string(), "plan: the id map needs a range of users and one of groups");
+}

@@ -11,7 +11,7 @@ use crate::settings::{Bind, BindOptions, ConsoleMode, Network, Payload, Settings
 use crate::{Error, Kind};
 use ns_core::credentials::{CapSet, Capability, Credentials};
 use ns_core::pty::Pty;
-use ns_core::steps::{HostLimits, Hostname, Keyring, Open, Rlimits, Session, Socket, SocketType, Umask, Write};
+use ns_core::steps::{HostLimits, Hostname, Keyring, Open, Personality, Rlimits, Session, Socket, SocketType, Umask, Write};
 use ns_core::{Exec, IdMap, Locked, Namespaces, Plan, Sealed, Slot};
 use ns_mount::{
     Cgroup2, Devpts, JoinPayload, LeaveHost, Lock, Mqueue, PTS, PrivateHost, Proc, RUN_HOST, ReadOnlyRoot, Root, SealRunHost, Sysfs,
@@ -47,10 +47,6 @@ pub struct Site<'a> {
     pub locks: u16,
 }
 
-fn wrong(e: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Host, e.to_string())
-}
-
 impl Site<'_> {
     /// The whole start, as a value.
     ///
@@ -60,17 +56,20 @@ impl Site<'_> {
         let plan = self.namespaces(self.locked(Plan::new(self.exec()?).given(TREE).kept()));
         let plan = self.file_systems(plan)?;
         let plan = self.kernel_file_systems(plan)?;
+        // Last: nothing that is bound covers what locks were made of.
+        let plan = self.settings.binds.iter().try_fold(plan, |plan, bind| Ok::<_, Error>(plan.outside(self.bind(bind)?)))?;
         let plan = if self.settings.read_only { plan.outside(ReadOnlyRoot) } else { plan };
         let plan = plan.outside(LeaveHost);
         // Inside: first what needs the host's view, then the lock, then what has no way back.
         let plan = self.limits_of_namespaces(plan)?;
-        let plan = plan.inside(Hostname::new(self.settings.machine.as_str()).map_err(wrong)?);
+        let plan = plan.inside(Hostname::new(self.settings.machine.as_str()).map_err(Error::host)?);
         let plan = if self.is_private() { plan.inside(LoopbackUp) } else { plan };
-        let limits = Rlimits::boot_defaults(HostLimits::read().map_err(wrong)?).lowering_only();
-        let plan = plan.inside(Keyring).inside(limits).inside(Umask::new(0o022)).inside(Locked);
+        let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
+        let plan = plan.inside(Personality::LINUX).inside(limits).inside(Umask::new(0o022)).inside(Locked);
         let plan = self.terminal(plan)?;
-        let plan = plan.inside(self.credentials()?).inside(Install::new(OS));
-        plan.seal().map_err(wrong)
+        // The keyring is then the container root's, and counts against its quota.
+        let plan = plan.inside(self.credentials()?).inside(Keyring).inside(Install::new(OS));
+        plan.seal().map_err(Error::host)
     }
 
     /// The keeper holds every lock until the payload is gone.
@@ -114,38 +113,37 @@ impl Site<'_> {
         }
         let dev = if self.has_pty() { ns_mount::dev() } else { ns_mount::dev_without_console() };
         let tty_group = self.ids.as_ref().map_or(Some(5), |ids| ids.outside_gid(5)).unwrap_or(gid);
-        let devpts = Devpts::at("/dev/pts").map_err(wrong)?.gid(tty_group).max(1024);
+        let devpts = Devpts::at("/dev/pts").map_err(Error::host)?.gid(tty_group).max(1024);
         let mut plan = plan.outside(PrivateHost).outside(tree).outside(dev.owner(uid, gid)).outside(devpts);
         if self.has_pty() {
             plan = plan.outside(Pty::in_devpts(PTS, PTY).owned_by(uid, tty_group));
         }
-        let plan = plan
+        Ok(plan
             .outside(ns_mount::dev_shm().owner(uid, gid))
             .outside(ns_mount::tmp().owner(uid, gid))
             .outside(ns_mount::run().owner(uid, gid))
             .outside(self.run_host()?)
-            .outside(self.notify_socket()?);
-        self.settings.binds.iter().try_fold(plan, |plan, bind| Ok(plan.outside(self.bind(bind)?)))
+            .outside(self.notify_socket()?))
     }
 
     /// What the guest is told of its container.
     fn run_host(&self) -> Result<ns_mount::Tmpfs, Error> {
         let (uid, gid) = self.root();
         let tmpfs = ns_mount::run_host().owner(uid, gid);
-        let tmpfs = tmpfs.file("container-manager", 0o444, environment::MANAGER.to_owned() + "\n").map_err(wrong)?;
-        let tmpfs = tmpfs.file("container-uuid", 0o444, self.machine_id.hyphenated() + "\n").map_err(wrong)?;
-        tmpfs.file("os-release", 0o444, self.host.os_release.clone()).map_err(wrong)
+        let tmpfs = tmpfs.file("container-manager", 0o444, environment::MANAGER.to_owned() + "\n").map_err(Error::host)?;
+        let tmpfs = tmpfs.file("container-uuid", 0o444, self.machine_id.hyphenated() + "\n").map_err(Error::host)?;
+        tmpfs.file("os-release", 0o444, self.host.os_release.clone()).map_err(Error::host)
     }
 
     fn notify_socket(&self) -> Result<Socket, Error> {
         let (uid, gid) = self.root();
-        let socket = Socket::new(SocketType::Datagram, NOTIFY).bound(RUN_HOST, "notify").map_err(wrong)?;
+        let socket = Socket::new(SocketType::Datagram, NOTIFY).bound(RUN_HOST, "notify").map_err(Error::host)?;
         Ok(socket.owned_by(uid, gid).mode(0o600).with_credentials().sent())
     }
 
     fn bind(&self, bind: &Bind) -> Result<ns_mount::Bind, Error> {
         let (uid, gid) = self.root();
-        let mut step = ns_mount::Bind::new(&bind.source, &bind.target).map_err(wrong)?.owner(uid, gid);
+        let mut step = ns_mount::Bind::new(&bind.source, &bind.target).map_err(Error::host)?.owner(uid, gid);
         if bind.options.contains(BindOptions::READ_ONLY) {
             step = step.read_only();
         }
@@ -161,15 +159,18 @@ impl Site<'_> {
     /// The kernel's own file systems, as the payload's namespaces show them, and what of them is locked. The network namespace is the dearest
     /// part, which the payload makes meanwhile: what needs it comes last.
     fn kernel_file_systems(&self, plan: Plan) -> Result<Plan, Error> {
+        let (uid, gid) = self.root();
         let plan = plan
             .outside(JoinPayload::ipc_cgroup())
-            .outside(Mqueue::at("/dev/mqueue").map_err(wrong)?)
-            .outside(Proc::of_payload())
+            .outside(Mqueue::at("/dev/mqueue").map_err(Error::host)?)
+            .outside(Proc::of_payload().owner(uid, gid))
             .outside(Lock::default_proc(self.is_private()))
             .outside(SealRunHost);
-        let plan =
-            if self.is_private() { plan.outside(JoinPayload::network()).outside(Sysfs::skeleton()) } else { plan.outside(Sysfs::whole()) };
-        Ok(plan.outside(Cgroup2::at("/sys/fs/cgroup").map_err(wrong)?).outside(Lock::default_sys()))
+        let plan = match self.is_private() {
+            true => plan.outside(JoinPayload::network()).outside(Sysfs::skeleton().owner(uid, gid)),
+            false => plan.outside(Sysfs::whole().owner(uid, gid)),
+        };
+        Ok(plan.outside(Cgroup2::at("/sys/fs/cgroup").map_err(Error::host)?).outside(Lock::default_sys()))
     }
 
     /// A payload may make namespaces of its own, but not so many that the kernel suffers.
@@ -180,8 +181,10 @@ impl Site<'_> {
         let kinds =
             [("user", 256), ("cgroup", 1024), ("ipc", 1024), ("mnt", 1024), ("net", 1024), ("pid", 1024), ("time", 1024), ("uts", 1024)];
         kinds.into_iter().try_fold(plan, |plan, (kind, most)| {
-            let write = Write::new(format!("sys/user/max_{kind}_namespaces"), most.to_string()).map_err(wrong)?;
-            Ok(plan.inside(write.in_dir(Slot::PROC).if_present()))
+            let write = Write::new(format!("sys/user/max_{kind}_namespaces"), most.to_string()).map_err(Error::host)?;
+            // Time namespaces can be left out of a kernel, and there is nothing to limit then.
+            let write = write.in_dir(Slot::PROC);
+            Ok(plan.inside(if kind == "time" { write.if_present() } else { write }))
         })
     }
 
@@ -191,26 +194,26 @@ impl Site<'_> {
             let plan = STDIO.into_iter().fold(plan, Plan::given);
             return Ok(plan.inside(Session::new()));
         }
-        let open = Open::new("/dev/pts/0", TTY).map_err(wrong)?.no_follow().pseudo_terminal();
+        let open = Open::new("/dev/pts/0", TTY).map_err(Error::host)?.no_follow().pseudo_terminal();
         Ok(plan.inside(open).inside(Session::new().controlling(TTY)))
     }
 
     fn credentials(&self) -> Result<Credentials, Error> {
         let kept = CapSet::OS;
         let kept = if self.is_private() { kept } else { kept - CapSet::of(&[Capability::NetAdmin]) };
-        Credentials::root_with(kept).build().map_err(wrong)
+        Credentials::root_with(kept).build().map_err(Error::host)
     }
 
     fn exec(&self) -> Result<Exec, Error> {
         let exec = match &self.settings.payload {
             Payload::Boot(arguments) => self.alternatives(&self.inits, arguments)?,
             Payload::Command(words) => command(words)?,
-            Payload::Shell => shell(&self.root_user.logins())?.directory(&self.root_user.home).map_err(wrong)?,
+            Payload::Shell => shell(&self.root_user.logins())?.directory(&self.root_user.home).map_err(Error::host)?,
         };
         let exec = if self.has_pty() {
-            exec.stdio(TTY).map_err(wrong)?
+            exec.stdio(TTY).map_err(Error::host)?
         } else {
-            STDIO.into_iter().zip(0..).try_fold(exec, |exec, (slot, number)| exec.pass(slot, number)).map_err(wrong)?
+            STDIO.into_iter().zip(0..).try_fold(exec, |exec, (slot, number)| exec.pass(slot, number)).map_err(Error::host)?
         };
         environment::set(self, exec)
     }
@@ -219,8 +222,8 @@ impl Site<'_> {
         let mut exec: Option<Exec> = None;
         for path in paths {
             let path = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.to_bytes());
-            let next = exec.map_or_else(|| Exec::new(path), |exec| exec.or(path)).map_err(wrong)?;
-            exec = Some(next.args(arguments).map_err(wrong)?);
+            let next = exec.map_or_else(|| Exec::new(path), |exec| exec.or(path)).map_err(Error::host)?;
+            exec = Some(next.args(arguments).map_err(Error::host)?);
         }
         exec.ok_or_else(|| Error::new(Kind::Tree, "The tree has no init"))
     }
@@ -231,13 +234,13 @@ fn command(words: &[std::ffi::OsString]) -> Result<Exec, Error> {
     let Some((program, arguments)) = words.split_first() else { return Err(Error::new(Kind::Usage, "The command is empty")) };
     let bytes = program.as_encoded_bytes();
     if bytes.contains(&b'/') {
-        return Exec::new(program).and_then(|exec| exec.args(arguments)).map_err(wrong);
+        return Exec::new(program).and_then(|exec| exec.args(arguments)).map_err(Error::host);
     }
     let mut exec: Option<Exec> = None;
     for directory in environment::PATH.split(':') {
         let path = std::path::Path::new(directory).join(program);
-        let next = exec.map_or_else(|| Exec::new(&path), |exec| exec.or(&path)).map_err(wrong)?;
-        exec = Some(next.arg0(program).and_then(|exec| exec.args(arguments)).map_err(wrong)?);
+        let next = exec.map_or_else(|| Exec::new(&path), |exec| exec.or(&path)).map_err(Error::host)?;
+        exec = Some(next.arg0(program).and_then(|exec| exec.args(arguments)).map_err(Error::host)?);
     }
     exec.ok_or_else(|| Error::new(Kind::Usage, "The command is empty"))
 }
@@ -247,8 +250,8 @@ fn shell(logins: &[Login]) -> Result<Exec, Error> {
     for login in logins {
         let text = |c: &CString| -> std::ffi::OsString { std::os::unix::ffi::OsStringExt::from_vec(c.to_bytes().to_vec()) };
         let path = text(&login.path);
-        let next = exec.map_or_else(|| Exec::new(&path), |exec| exec.or(&path)).map_err(wrong)?;
-        exec = Some(next.arg0(text(&login.arg0)).map_err(wrong)?);
+        let next = exec.map_or_else(|| Exec::new(&path), |exec| exec.or(&path)).map_err(Error::host)?;
+        exec = Some(next.arg0(text(&login.arg0)).map_err(Error::host)?);
     }
     exec.ok_or_else(|| Error::new(Kind::Tree, "The tree has no shell"))
 }

@@ -40,6 +40,11 @@ impl Error {
         Error(Box::new(Inner { kind, errno: Some(errno), text: format!("{doing}: {errno}"), hint: None }))
     }
 
+    /// What a library says of the host is the line.
+    pub(crate) fn host(e: impl fmt::Display) -> Error {
+        Error::new(Kind::Host, e.to_string())
+    }
+
     pub(crate) fn usage(text: impl Into<String>) -> Error {
         Error::new(Kind::Usage, text)
     }

@@ -409,6 +409,14 @@ impl Parts {
         self.released = true;
     }
 
+    /// From here on the payload's end is an event too: its keeper may be stopped, and say nothing of it.
+    pub fn watch_payload(&self) {
+        if let Some(payload) = self.payload.as_ref().filter(|_| self.is_kept()) {
+            // Without it the keeper's word is the only event, which it is in all but that case.
+            let _ = epoll::add(&self.events, payload, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+        }
+    }
+
     /// Whether the payload's process has ended, asked without waiting.
     pub fn payload_has_ended(&self) -> bool {
         self.payload.as_ref().is_some_and(PidFd::has_ended)

@@ -6,8 +6,10 @@ use crate::exit::Exit;
 use crate::pidfd::PidFd;
 use crate::raw::{self, Errno, WaitId};
 use crate::step::Slot;
-use rustix::event::{PollFd, PollFlags, poll};
+use linux_raw_sys::general::{SIGCONT, SIGKILL};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// A payload whose program runs. `AsFd`: readable when [`Running::try_wait`] has something.
 ///
@@ -16,12 +18,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Running {
     parts: Parts,
     exit: Option<Exit>,
+    /// When the payload was first seen to have ended without a word from its keeper.
+    silent: Option<Instant>,
 }
+
+/// A keeper says at once how its payload ended, if it runs at all.
+const WORD_LIMIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// After that it is ended, and the status is lost.
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 
 impl Running {
     pub(super) fn new(mut parts: Parts) -> Running {
         parts.release();
-        Running { parts, exit: None }
+        parts.watch_payload();
+        Running { parts, exit: None, silent: None }
     }
 
     /// The payload's pidfd.
@@ -79,7 +89,7 @@ impl Running {
     fn kept_end(&mut self) -> Result<Option<Exit>, Error> {
         while self.parts.exit.is_none() {
             let Some(link) = self.parts.link_fd(Side::Outside) else { return Err(self.keeper_lost()) };
-            if !is_readable(link) {
+            if !is_readable(link) && !self.prompt_keeper() {
                 return Ok(None);
             }
             if let Err(e) = self.parts.hear(Side::Outside) {
@@ -94,6 +104,21 @@ impl Running {
             return Err(Error::refused("the payload has ended, and its status is lost: somebody else has waited for it"));
         }
         Ok(Some(Exit::new(end, self.parts.is_init())))
+    }
+
+    /// Whether a keeper whose payload has ended says so now. One that was stopped is woken, then ended.
+    fn prompt_keeper(&mut self) -> bool {
+        let (true, Some(link)) = (self.parts.payload_has_ended(), self.parts.link_fd(Side::Outside)) else { return false };
+        if poll(&mut [PollFd::from_borrowed_fd(link, PollFlags::IN)], Some(&WORD_LIMIT)).is_ok_and(|n| n > 0) {
+            return true;
+        }
+        let silent = *self.silent.get_or_insert_with(Instant::now);
+        let signal = if silent.elapsed() < SILENCE_LIMIT { SIGCONT } else { SIGKILL };
+        if let Some(keeper) = self.parts.builder() {
+            // One that has gone can't be sent anything, and its end is what comes next.
+            let _ = raw::pidfd_send_signal(keeper.as_fd(), signal as i32);
+        }
+        false
     }
 
     fn reap_keeper(&mut self) -> Option<WaitId> {
@@ -113,8 +138,7 @@ impl Running {
 
 impl AsFd for Running {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        let link = self.parts.link_fd(Side::Outside).filter(|_| self.parts.is_kept());
-        link.unwrap_or(self.pidfd())
+        if self.parts.is_kept() { self.parts.events() } else { self.pidfd() }
     }
 }
 

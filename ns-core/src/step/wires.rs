@@ -16,7 +16,6 @@ pub(crate) enum Wire {
 #[derive(Debug, Default)]
 pub struct Wires {
     wires: Vec<Wire>,
-    own_memory: bool,
 }
 
 impl Wires {
@@ -38,12 +37,6 @@ impl Wires {
     /// The step keeps a descriptor in `slot` for later ones.
     pub fn fills(&mut self, slot: Slot) -> &mut Self {
         self.add(Wire::Fills(slot))
-    }
-
-    /// The step changes what belongs to the memory (`dumpable`, the OOM score), not to the process alone.
-    pub fn own_memory(&mut self) -> &mut Self {
-        self.own_memory = true;
-        self
     }
 
     fn add(&mut self, wire: Wire) -> &mut Self {

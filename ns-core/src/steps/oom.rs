@@ -56,7 +56,7 @@ unsafe impl Step for OomScoreAdj {
     }
 
     fn wires(&self, wires: &mut Wires) {
-        wires.uses(Slot::PROC).own_memory();
+        wires.uses(Slot::PROC);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::raw::{Errno, syscall};
-use crate::step::{Call, Child, Fault, Step, Wires};
+use crate::step::{Call, Child, Fault, Step};
 use linux_raw_sys::general::__NR_prctl;
 use linux_raw_sys::prctl as sys;
 use std::fmt;
@@ -30,16 +30,11 @@ pub struct Prctl {
     args: [usize; 4],
     what: &'static str,
     name: Option<[u8; 16]>,
-    own_memory: bool,
 }
 
 impl Prctl {
     const fn new(option: u32, first: usize, what: &'static str) -> Prctl {
-        Prctl { option, args: [first, 0, 0, 0], what, name: None, own_memory: false }
-    }
-
-    const fn of_memory(self) -> Prctl {
-        Prctl { own_memory: true, ..self }
+        Prctl { option, args: [first, 0, 0, 0], what, name: None }
     }
 
     /// `PR_SET_NO_NEW_PRIVS`: no exec grants anything, for good. Linux 3.5.
@@ -49,12 +44,12 @@ impl Prctl {
 
     /// `PR_SET_DUMPABLE` 0: /proc/PID belongs to root, nobody may trace. Undone by exec of a readable file.
     pub const fn undumpable() -> Prctl {
-        Prctl::new(sys::PR_SET_DUMPABLE, 0, "undumpable").of_memory()
+        Prctl::new(sys::PR_SET_DUMPABLE, 0, "undumpable")
     }
 
     /// `PR_SET_DUMPABLE` 1, `PR_SET_DUMPABLE(2const)`.
     pub const fn dumpable() -> Prctl {
-        Prctl::new(sys::PR_SET_DUMPABLE, 1, "dumpable").of_memory()
+        Prctl::new(sys::PR_SET_DUMPABLE, 1, "dumpable")
     }
 
     /// `PR_SET_CHILD_SUBREAPER`: orphans below become its children. Linux 3.4.
@@ -80,12 +75,12 @@ impl Prctl {
 
     /// `PR_SET_THP_DISABLE`: no transparent huge pages. Linux 3.15.
     pub const fn no_huge_pages() -> Prctl {
-        Prctl::new(sys::PR_SET_THP_DISABLE, 1, "no transparent huge pages").of_memory()
+        Prctl::new(sys::PR_SET_THP_DISABLE, 1, "no transparent huge pages")
     }
 
     /// `PR_SET_MDWE` with `PR_MDWE_REFUSE_EXEC_GAIN`: memory that is writable never becomes executable. Linux 6.3, before `EINVAL`.
     pub const fn deny_write_execute() -> Prctl {
-        Prctl::new(sys::PR_SET_MDWE, sys::PR_MDWE_REFUSE_EXEC_GAIN as usize, "no memory both written and executed").of_memory()
+        Prctl::new(sys::PR_SET_MDWE, sys::PR_MDWE_REFUSE_EXEC_GAIN as usize, "no memory both written and executed")
     }
 
     /// `PR_SET_NAME`: what `ps` shows until exec; at most 15 bytes.
@@ -105,7 +100,7 @@ impl Prctl {
     /// # Safety
     /// The arguments are what the option takes; where one is a pointer, it is valid in the child, for as long as the kernel uses it.
     pub const unsafe fn raw(option: u32, args: [usize; 4], what: &'static str) -> Prctl {
-        Prctl { option, args, what, name: None, own_memory: true }
+        Prctl { option, args, what, name: None }
     }
 
     /// Does it now.
@@ -121,12 +116,6 @@ impl Prctl {
 unsafe impl Step for Prctl {
     fn run(&self, _: &mut Child<'_>) -> Result<(), Fault> {
         self.apply()
-    }
-
-    fn wires(&self, wires: &mut Wires) {
-        if self.own_memory {
-            wires.own_memory();
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The payload's environment: built, not filtered.
 
-use super::{Site, wrong};
+use super::Site;
 use crate::Error;
 use crate::guest::OsRelease;
 use crate::settings::Payload;
@@ -65,5 +65,5 @@ pub(super) fn set(site: &Site<'_>, exec: Exec) -> Result<Exec, Error> {
     if !matches!(site.settings.payload, Payload::Boot(_)) {
         rows.push(("LANG", "C.UTF-8".into()));
     }
-    rows.into_iter().try_fold(exec, |exec, (name, value)| exec.env(name, value)).map_err(wrong)
+    rows.into_iter().try_fold(exec, |exec, (name, value)| exec.env(name, value)).map_err(Error::host)
 }

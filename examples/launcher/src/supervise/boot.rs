@@ -2,15 +2,14 @@
 
 use super::network;
 use super::prepare::Prepared;
+use super::stdio::{Relay, Stdio};
+use crate::Error;
 use crate::assemble::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 use crate::console::Window;
 use crate::escape::Escaped;
 use crate::registry::IdRange;
 use crate::settings::{ConsoleMode, PrivateUsers};
-use crate::{Error, Kind};
 use ns_core::{Errno, Fds, Running};
-use rustix::pipe::{PipeFlags, pipe_with};
-use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A payload that runs, and the launcher's ends of what connects them.
@@ -24,44 +23,6 @@ pub(super) struct Boot {
     pub notify: OwnedFd,
 }
 
-/// A pipe between the payload and our terminal, which is never a descriptor of the payload's.
-#[derive(Debug)]
-pub(super) struct Relay {
-    pub from: OwnedFd,
-    pub to: OwnedFd,
-}
-
-/// The payload's standard descriptors without a console: ours as they are, but for a terminal.
-struct Stdio {
-    fds: Vec<OwnedFd>,
-    relays: Vec<Relay>,
-}
-
-impl Stdio {
-    fn new() -> Result<Stdio, Error> {
-        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(wrong);
-        let input = std::io::stdin();
-        let first = if input.is_terminal() { std::fs::File::open("/dev/null").map_err(wrong)?.into() } else { own(input.as_fd())? };
-        let mut stdio = Stdio { fds: vec![first], relays: Vec::new() };
-        let (output, error) = (std::io::stdout(), std::io::stderr());
-        for (fd, terminal) in [(output.as_fd(), output.is_terminal()), (error.as_fd(), error.is_terminal())] {
-            let fd = own(fd)?;
-            if terminal {
-                let (from, end) = pipe_with(PipeFlags::CLOEXEC).map_err(wrong)?;
-                stdio.relays.push(Relay { from, to: fd });
-                stdio.fds.push(end);
-            } else {
-                stdio.fds.push(fd);
-            }
-        }
-        Ok(stdio)
-    }
-}
-
-fn wrong(e: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Host, e.to_string())
-}
-
 impl Prepared<'_> {
     /// Starts the plan.
     ///
@@ -69,7 +30,7 @@ impl Prepared<'_> {
     /// A step failed; everything of this boot has ended.
     pub fn boot(&self) -> Result<Boot, Error> {
         let cgroup = self.cgroup.as_ref().map(|cgroup| cgroup.payload(self.root)).transpose()?;
-        let mut fds = Fds::new().give(TREE, ns_mount::detach(self.tree.as_fd()).map_err(wrong)?);
+        let mut fds = Fds::new().give(TREE, self.detach()?);
         if let Some(cgroup) = &cgroup {
             fds = fds.lend(CGROUP, cgroup.as_fd());
         }
@@ -94,6 +55,13 @@ impl Prepared<'_> {
         Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify })
     }
 
+    fn detach(&self) -> Result<OwnedFd, Error> {
+        ns_mount::detach(self.tree.as_fd()).map_err(|e| match e.errno() {
+            Some(Errno::EPERM) => Error::host(e).hint("run it as root"),
+            _ => Error::host(e),
+        })
+    }
+
     /// Gives a console the size of our terminal: before the payload looks, and whenever ours changes.
     pub fn resize(&self, console: BorrowedFd<'_>) {
         if let (Some(size), ConsoleMode::Interactive) = (Window::of(std::io::stdout()), self.console) {
@@ -102,18 +70,28 @@ impl Prepared<'_> {
         }
     }
 
-    /// Says more where the cause can be found: a tree that can't be id-mapped.
+    /// Says more where the cause can be found: user namespaces that are off, a tree that can't be id-mapped.
     fn explain(&self, e: &ns_core::Error) -> Error {
         let mapped = self.settings.users != PrivateUsers::No;
+        if mapped && e.errno() == Some(Errno::ENOSPC) && user_namespaces_are_off() {
+            return Error::host(e).hint(
+                "user namespaces are turned off here: sysctl user.max_user_namespaces=15000; \
+                 or --private-users=no, where container root is the host's root",
+            );
+        }
         match ns_mount::id_mappable(self.tree.as_fd()) {
             Err(why) if mapped && e.errno() == Some(Errno::EINVAL) => {
                 let (path, name) = (Escaped::path(self.tree.path()), &self.settings.machine);
-                wrong(why).hint(format!(
+                Error::host(why).hint(format!(
                     "copy it to a file system that can (ext4, xfs, btrfs): cp -a {path} /var/lib/machines/{name} && ns-spawn -D \
                      /var/lib/machines/{name} ...; or --private-users=no, where container root is the host's root"
                 ))
             }
-            _ => Error::new(Kind::Host, e.to_string()),
+            _ => Error::host(e),
         }
     }
+}
+
+fn user_namespaces_are_off() -> bool {
+    std::fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|text| text.trim() == "0")
 }

@@ -1,7 +1,7 @@
 //! The machine's cgroup: made once, delegated afresh at each boot, guarded by the device program.
 
-use crate::{Error, Kind};
-use ns_cgroup::{Cgroup, DeviceRules, Hierarchy, Limit, Limits, Machine, Name};
+use crate::Error;
+use ns_cgroup::{Cgroup, DeviceRules, ErrorKind, Hierarchy, Limit, Limits, Machine, Name};
 use std::time::Duration;
 
 /// As many tasks as systemd's template gives a container.
@@ -9,10 +9,6 @@ const PIDS_MAX: u64 = 16_384;
 /// We hold the tree's lock, and nobody the machine's: what is still in it lost its launcher and keeper in one moment.
 /// What was killed is gone by then, unless it is stuck in the kernel.
 const EMPTY: Duration = Duration::from_secs(10);
-
-fn wrong(e: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Host, e.to_string())
-}
 
 /// The cgroup of a machine; without a cgroup2 hierarchy there is none.
 #[derive(Debug)]
@@ -32,14 +28,15 @@ impl MachineCgroup {
     pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
         let machine = match Hierarchy::find().and_then(|hierarchy| Machine::create_emptied(&hierarchy, &Name::new(name)?, EMPTY)) {
             Ok(machine) => machine,
-            Err(e) if boot || !private_users => return Err(wrong(e)),
+            // A name that is taken is no want of rights: going on without would be one of two in one cgroup, unlimited.
+            Err(e) if boot || !private_users || e.kind() == ErrorKind::Busy => return Err(Error::host(e)),
             Err(e) => return Ok(Made { cgroup: None, notices: vec![format!("No cgroup: {e}")] }),
         };
         let mut notices = Vec::new();
         if let Err(e) = DeviceRules::container().compile().attach(machine.cgroup()) {
             if !private_users {
                 let _ = machine.remove();
-                return Err(wrong(e).hint("without a user namespace the device program is what keeps the host's devices away"));
+                return Err(Error::host(e).hint("without a user namespace the device program is what keeps the host's devices away"));
             }
             notices.push(format!("No device program: {e}"));
         }
@@ -54,7 +51,12 @@ impl MachineCgroup {
 
     /// `payload/`, empty and the container's own.
     pub fn payload(&self, root: (u32, u32)) -> Result<Cgroup, Error> {
-        self.0.payload(root.0, root.1).map_err(wrong)
+        self.0.payload(root.0, root.1).map_err(Error::host)
+    }
+
+    /// Lets a payload that somebody has frozen hear a signal. One that can't be thawed doesn't hear it, and is killed at the limit.
+    pub fn thaw(&self) {
+        let _ = self.0.cgroup().thaw();
     }
 
     /// How often the kernel ended something in it for want of memory.
@@ -64,7 +66,7 @@ impl MachineCgroup {
 
     /// Ends what is left in it, and removes it.
     pub fn remove(self) -> Result<(), Error> {
-        self.0.kill(EMPTY).map_err(wrong)?;
-        self.0.remove().map_err(wrong)
+        self.0.kill(EMPTY).map_err(Error::host)?;
+        self.0.remove().map_err(Error::host)
     }
 }

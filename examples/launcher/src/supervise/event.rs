@@ -3,7 +3,7 @@
 use super::boot::Boot;
 use super::prepare::Prepared;
 use super::signals::{Sent, Signals};
-use super::stop::{self, Stop};
+use super::stop::{self, Expired, Stop};
 use crate::console::{EndOfInput, Event, Hotkey, PRESS, Pump, Terminal};
 use crate::escape::Escaped;
 use crate::notify::{Notifier, Receiver};
@@ -14,10 +14,6 @@ use ns_core::{Exit, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
-
-fn wrong(e: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Host, e.to_string())
-}
 
 /// What lasts over reboots of one container while it is watched.
 struct Watch<'a> {
@@ -88,7 +84,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The console's pump over all boots; its pty is another at each.
-    fn connect(&mut self, pty: Option<std::os::fd::OwnedFd>, relays: Vec<super::boot::Relay>) -> Result<(), Error> {
+    fn connect(&mut self, pty: Option<std::os::fd::OwnedFd>, relays: Vec<super::stdio::Relay>) -> Result<(), Error> {
         if let Some(master) = pty {
             match self.pumps.first_mut() {
                 Some(pump) => pump.replace_master(master)?,
@@ -154,7 +150,7 @@ impl<'a> Watch<'a> {
     fn until_ended(&mut self, mut turn: Turn) -> Result<Ended, Error> {
         let kills = self.oom_kills();
         let exit = loop {
-            if let Some(exit) = turn.running.try_wait().map_err(wrong)? {
+            if let Some(exit) = turn.running.try_wait().map_err(Error::host)? {
                 break exit;
             }
             let happened = self.wait(Some(&turn))?;
@@ -201,8 +197,11 @@ impl<'a> Watch<'a> {
                 Sent::Window => self.resize(),
             }
         }
-        let signal = self.stop.expire(now);
-        self.send(turn, signal);
+        match self.stop.expire(now) {
+            Expired::Nothing => {}
+            Expired::Signal(signal) => self.send(turn, Some(signal)),
+            Expired::Stuck => return Err(stuck(turn.pid)),
+        }
         if happened.has(Who::Notify) {
             self.hear(turn)?;
         }
@@ -219,7 +218,7 @@ impl<'a> Watch<'a> {
 
     fn obey(&mut self, turn: &Turn, event: Event) {
         let signal = match event {
-            Event::Hotkey(Hotkey::Kill) => self.stop.kill(),
+            Event::Hotkey(Hotkey::Kill) => self.stop.kill(Instant::now()),
             Event::Hotkey(Hotkey::PowerOff) => Some(stop::POWER_OFF),
             Event::Hotkey(Hotkey::Reboot) => Some(stop::REBOOT),
             Event::InputEnded | Event::OutputEnded(_) | Event::Hangup => None,
@@ -241,6 +240,8 @@ impl<'a> Watch<'a> {
     /// A payload that has just ended can't be sent anything: its end is what comes next.
     fn send(&self, turn: &Turn, signal: Option<i32>) {
         if let (Some(signal), Some(payload)) = (signal, turn.running.payload()) {
+            // A frozen payload hears nothing.
+            self.prepared.cgroup.iter().for_each(super::cgroup::MachineCgroup::thaw);
             let _ = payload.signal(signal);
         }
     }
@@ -269,7 +270,7 @@ impl<'a> Watch<'a> {
         while !self.pumps.iter().all(Pump::is_drained) {
             let happened = self.wait(None)?;
             if let Some(Sent::Stop(_)) = self.signals.next() {
-                self.stop = Stop::Killed;
+                self.stop.kill(Instant::now());
                 return Ok(());
             }
             self.pump(&happened, Instant::now());
@@ -300,6 +301,16 @@ impl Happened {
     fn has(&self, who: Who) -> bool {
         !self.of(who).is_empty()
     }
+}
+
+/// It was killed, and is still there: the kernel says where it waits.
+fn stuck(pid: u32) -> Error {
+    let at = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    let at = if at.is_empty() || at == "0" { "somewhere".to_owned() } else { Escaped::text(&at).to_string() };
+    Error::new(
+        Kind::Host,
+        format!("The container was killed, but its process 1 (pid {pid}) waits in the kernel, at {at}, and does not end"),
+    )
 }
 
 fn ended(exit: Exit) -> Ended {

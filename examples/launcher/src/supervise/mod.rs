@@ -6,6 +6,7 @@ mod event;
 mod network;
 mod prepare;
 mod signals;
+mod stdio;
 mod stop;
 
 use crate::Error;

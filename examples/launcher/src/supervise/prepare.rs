@@ -27,10 +27,6 @@ pub(super) struct Prepared<'a> {
     pub plan: Sealed,
 }
 
-fn wrong(e: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Host, e.to_string())
-}
-
 impl<'a> Prepared<'a> {
     /// Looks at everything, takes the locks, makes the cgroup. When it fails nothing is left.
     pub fn new(settings: &'a Settings) -> Result<Prepared<'a>, Error> {
@@ -118,8 +114,8 @@ fn range(settings: &Settings, places: &Places) -> Result<Option<IdRange>, Error>
 
 fn id_map(settings: &Settings, range: Option<&IdRange>) -> Result<Option<IdMap>, Error> {
     match (settings.users, range) {
-        (PrivateUsers::Identity, _) => IdMap::range(0, 0, 65536).map(Some).map_err(wrong),
-        (_, Some(range)) => IdMap::range(0, range.start(), range.count()).map(Some).map_err(wrong),
+        (PrivateUsers::Identity, _) => IdMap::range(0, 0, 65536).map(Some).map_err(Error::host),
+        (_, Some(range)) => IdMap::range(0, range.start(), range.count()).map(Some).map_err(Error::host),
         _ => Ok(None),
     }
 }

@@ -1,4 +1,4 @@
-//! Stopping in two stages, and a limit: asked, then killed.
+//! Stopping in two stages, with limits: asked, then killed, then given up.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ pub(super) const REBOOT: i32 = 39;
 /// `SIGKILL`
 pub(super) const KILL: i32 = 9;
 
+/// What was killed ends within milliseconds; gigabytes of memory take a second. After that it is stuck in the kernel.
+const DEATH: Duration = Duration::from_secs(20);
+
 /// How far stopping has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
@@ -18,8 +21,16 @@ pub(super) enum Stop {
     No,
     /// The payload was asked, and is killed then.
     Asked(Instant),
-    /// It was killed.
-    Killed,
+    /// It was killed, and is given up then.
+    Killed(Instant),
+}
+
+/// What a limit that has passed demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expired {
+    Nothing,
+    Signal(i32),
+    Stuck,
 }
 
 impl Stop {
@@ -30,30 +41,31 @@ impl Stop {
                 *self = Stop::Asked(now + limit);
                 Some(signal)
             }
-            (Stop::No | Stop::Asked(_), _) => self.kill(),
-            (Stop::Killed, _) => None,
+            (Stop::No | Stop::Asked(_), _) => self.kill(now),
+            (Stop::Killed(_), _) => None,
         }
     }
 
-    /// The signal to send because time is up.
-    pub fn expire(&mut self, now: Instant) -> Option<i32> {
+    /// What is due because time is up.
+    pub fn expire(&mut self, now: Instant) -> Expired {
         match *self {
-            Stop::Asked(deadline) if now >= deadline => self.kill(),
-            _ => None,
+            Stop::Asked(deadline) if now >= deadline => self.kill(now).map_or(Expired::Nothing, Expired::Signal),
+            Stop::Killed(deadline) if now >= deadline => Expired::Stuck,
+            _ => Expired::Nothing,
         }
     }
 
-    /// `SIGKILL`, once.
-    pub fn kill(&mut self) -> Option<i32> {
-        *self = Stop::Killed;
+    /// `SIGKILL`
+    pub fn kill(&mut self, now: Instant) -> Option<i32> {
+        *self = Stop::Killed(now + DEATH);
         Some(KILL)
     }
 
     /// When [`Stop::expire`] has something.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
-            Stop::Asked(deadline) => Some(*deadline),
-            _ => None,
+            Stop::Asked(deadline) | Stop::Killed(deadline) => Some(*deadline),
+            Stop::No => None,
         }
     }
 }
@@ -73,13 +85,15 @@ mod tests {
     }
 
     #[test]
-    fn killed_when_time_is_up() {
+    fn killed_when_time_is_up_and_given_up_after_that() {
         let (mut stop, now) = (Stop::No, Instant::now());
         stop.request(Some(HALT), LIMIT, now);
-        assert_eq!(stop.expire(now + LIMIT - Duration::from_millis(1)), None);
+        assert_eq!(stop.expire(now + LIMIT - Duration::from_millis(1)), Expired::Nothing);
         assert_eq!(stop.deadline(), Some(now + LIMIT));
-        assert_eq!(stop.expire(now + LIMIT), Some(KILL));
-        assert_eq!(stop.deadline(), None);
+        assert_eq!(stop.expire(now + LIMIT), Expired::Signal(KILL));
+        assert_eq!(stop.deadline(), Some(now + LIMIT + DEATH));
+        assert_eq!(stop.expire(now + LIMIT), Expired::Nothing);
+        assert_eq!(stop.expire(now + LIMIT + DEATH), Expired::Stuck);
     }
 
     #[test]
