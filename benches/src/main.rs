@@ -41,6 +41,7 @@ fn run() -> io::Result<()> {
     }
     let source = Source::find()?;
     let programs = Programs::find()?;
+    machine::own_run()?;
     println!("{}", machine::describe());
     let all = what == "all";
     if all || what == "start" {

@@ -1,7 +1,6 @@
 //! Copies of the tree: a boot changes it, and others may use the one that everybody shares.
 
 use std::io;
-use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,7 +29,7 @@ impl Source {
     }
 }
 
-/// A tree of our own; dropped, it is gone, with what systemd-nspawn keeps of it in /run.
+/// A tree of our own; dropped, it is gone.
 pub struct Copy {
     path: PathBuf,
     name: String,
@@ -49,11 +48,7 @@ impl Copy {
 
 impl Drop for Copy {
     fn drop(&mut self) {
-        // Whatever of these is left harms nothing but tidiness, and a panic in a destructor would leave more.
-        if let Ok(root) = std::fs::metadata(&self.path) {
-            let _ = std::fs::remove_file(format!("/run/systemd/nspawn/locks/inode-{}:{}", root.st_dev(), root.st_ino()));
-        }
-        let _ = std::fs::remove_dir(format!("/run/systemd/nspawn/propagate/{}", self.name));
+        // What is left harms nothing but tidiness, and a panic in a destructor would leave more.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
