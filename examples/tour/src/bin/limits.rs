@@ -31,7 +31,9 @@ fn run_in(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn()?;
     payload.enter(child.id())?; // a plan's payload is born in it instead: Plan::into_cgroup
     drop(child.stdin.take()); // go
-    assert!(child.wait()?.success());
+    if !child.wait()?.success() {
+        return Err("a device that is not in the list could be opened".into());
+    }
     println!("{:?}", machine.cgroup().statistics()?);
     Ok(())
 }
