@@ -9,8 +9,9 @@ use crate::plan::{Compiled, List};
 use crate::step::Slot;
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Everything that the children read, prepared by the parent: they allocate nothing.
 pub(super) struct Start<'a> {
@@ -65,15 +66,26 @@ impl Descriptors {
     }
 }
 
-/// What is mounted on the caller's /proc decides whose id maps are written: it must be procfs.
+/// A proc of our own, mounted nowhere: what the caller's `/proc` is covered with decides nothing then. Without the right to mount one, the
+/// caller's, which must be procfs.
 pub(super) fn open_proc() -> Result<OwnedFd, Error> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let proc = open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("open /proc"))?;
-    match rustix::fs::fstatfs(&proc) {
-        Ok(found) if found.f_type as u64 == PROC_SUPER_MAGIC => Ok(proc),
-        Ok(_) => Err(Error::refused("start: /proc is no procfs: mount one")),
-        Err(e) => Err(failed("statfs /proc")(e)),
-    }
+    own_proc().or_else(|_| {
+        let proc = open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("open /proc"))?;
+        match rustix::fs::fstatfs(&proc) {
+            Ok(found) if found.f_type as u64 == PROC_SUPER_MAGIC => Ok(proc),
+            Ok(_) => Err(Error::refused("start: /proc is no procfs: mount one")),
+            Err(e) => Err(failed("statfs /proc")(e)),
+        }
+    })
+}
+
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+fn own_proc() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 pub(super) fn prepare<'a>(plan: &'a Compiled, given: &Numbered<'_>, own: &Descriptors, positions: &'a Positions, stub: RawFd) -> Start<'a> {

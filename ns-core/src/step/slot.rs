@@ -21,7 +21,7 @@ impl Slot {
     pub const PAYLOAD: Slot = Slot::new("the payload's pidfd");
     /// The payload's user namespace; given to the outside list of a plan that maps ids.
     pub const USER_NS: Slot = Slot::new("the payload's user namespace");
-    /// The caller's `/proc`; given to both lists.
+    /// A proc of the caller's pid namespace; given to both lists.
     pub const PROC: Slot = Slot::new("the caller's /proc");
 
     /// A slot of this name.
