@@ -112,18 +112,27 @@ pub const PLAIN_SYSFS: &[Row] = &[("mount sysfs", |_| {
     mounted("sysfs", "sysfs", "")
 })];
 
-/// A file of container root's in the tree, to be looked at from outside.
+/// Files of container root's and of another user's in the tree, to be looked at from outside, and what the ids inside are.
 pub const WRITE: &[Row] = &[
     ("write", |_| create("/made-inside")),
-    ("uid_map", |_| text("/proc/self/uid_map").map(|map| map.split_whitespace().collect::<Vec<_>>().join(" "))),
-    ("gid_map", |_| text("/proc/self/gid_map").map(|map| map.split_whitespace().collect::<Vec<_>>().join(" "))),
-    ("owner of the tree", |_| std::fs::metadata("/etc").map(owner).map_err(|e| Errno::new(e.raw_os_error().unwrap_or(0)))),
-    ("change an owner", |_| {
-        std::os::unix::fs::chown("/made-inside", Some(33), Some(33))
-            .map_err(|e| Errno::new(e.raw_os_error().unwrap_or(0)))
-            .and_then(|()| ok())
-    }),
+    ("give away", |_| create("/given-away").and_then(|_| chown("/given-away", 33))),
+    ("uid_map", |_| text("/proc/self/uid_map").map(words)),
+    ("gid_map", |_| text("/proc/self/gid_map").map(words)),
+    ("owner of the tree", |_| std::fs::metadata("/etc").map(owner).map_err(failed)),
 ];
+
+fn words(text: String) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn failed(e: std::io::Error) -> Errno {
+    Errno::new(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn chown(path: &str, id: u32) -> Outcome {
+    std::os::unix::fs::chown(path, Some(id), Some(id)).map_err(failed)?;
+    ok()
+}
 
 fn owner(metadata: std::fs::Metadata) -> String {
     use std::os::unix::fs::MetadataExt;
@@ -181,7 +190,7 @@ fn in_fresh_sysfs(attempt: fn(&str) -> Outcome, path: &str, other: &str) -> Outc
 
 fn own_cgroup() -> Outcome {
     mkdir("/sys/fs/cgroup/probe")?;
-    std::fs::remove_dir("/sys/fs/cgroup/probe").map_err(|e| Errno::new(e.raw_os_error().unwrap_or(0)))?;
+    std::fs::remove_dir("/sys/fs/cgroup/probe").map_err(failed)?;
     ok()
 }
 

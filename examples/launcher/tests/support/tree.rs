@@ -18,10 +18,15 @@ pub struct Tree {
 impl Tree {
     /// A copy of the tree of this name. A tree that isn't there fails the test.
     pub fn copy(of: &str) -> Tree {
+        Tree::copy_in(&base(), of)
+    }
+
+    /// The same, in a directory of the test's: another file system.
+    pub fn copy_in(base: &Path, of: &str) -> Tree {
         let trees = std::env::var_os("NSKIT_TREES").map_or_else(|| PathBuf::from("/var/cache/nskit/trees"), PathBuf::from);
         let original = trees.join(of);
         assert!(original.is_dir(), "there is no test tree {}: `.ci/tree {of}` makes it", original.display());
-        let tree = Tree::empty();
+        let tree = Tree::empty_in(base);
         fs::remove_dir(&tree.path).unwrap();
         let copied = Command::new("cp").args(["-a", "--reflink=auto", "--"]).args([&original, &tree.path]).status().expect("cp");
         assert!(copied.success(), "{} could not be copied to {}", original.display(), tree.path.display());
@@ -30,9 +35,12 @@ impl Tree {
 
     /// An empty directory.
     pub fn empty() -> Tree {
+        Tree::empty_in(&base())
+    }
+
+    fn empty_in(base: &Path) -> Tree {
         static MADE: AtomicU32 = AtomicU32::new(0);
-        let base = std::env::var_os("NSKIT_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-        let parent = tempfile::Builder::new().prefix("nskit-tree.").tempdir_in(&base).expect("a directory for a test tree");
+        let parent = tempfile::Builder::new().prefix("nskit-tree.").tempdir_in(base).expect("a directory for a test tree");
         // With a prefix of three letters it still is a link's name. The last letter: no name is the beginning of another's.
         let name = format!("t{}-{}x", std::process::id() % 1_000_000, MADE.fetch_add(1, Ordering::Relaxed));
         let path = parent.path().join(&name);
@@ -81,4 +89,8 @@ impl Tree {
         let path = self.join(inside);
         fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
     }
+}
+
+fn base() -> PathBuf {
+    std::env::var_os("NSKIT_TEST_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
