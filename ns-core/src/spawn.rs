@@ -1,5 +1,6 @@
 //! Starting a plan: the builder, the payload, and the caller's hold on both.
 
+mod blame;
 mod builder;
 mod fds;
 mod held;

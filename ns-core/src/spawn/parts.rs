@@ -1,13 +1,13 @@
 //! The caller's side of a start: both children, their sockets, what they have said.
 
 use super::position::Positions;
-use crate::error::{Error, Place, Side, failed};
+use crate::error::{Error, Side, failed};
 use crate::link::{Kind, Link, Message, Received};
 use crate::namespace::Namespaces;
 use crate::pidfd::PidFd;
-use crate::plan::{Op, Sealed};
+use crate::plan::Sealed;
 use crate::raw::{self, Errno, WaitId};
-use crate::step::{ChildFd, Fault, Mark, Slot};
+use crate::step::{ChildFd, Mark, Slot};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::RecvFlags;
 use std::collections::VecDeque;
@@ -22,12 +22,12 @@ const NOTICE_LIMIT: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 
 #[derive(Debug)]
 pub(super) struct Parts {
-    sealed: Sealed,
+    pub(super) sealed: Sealed,
     /// Indexed by side; `None` once the other end has gone.
     links: [Option<OwnedFd>; 2],
     builder: Option<PidFd>,
     payload: Option<PidFd>,
-    positions: Positions,
+    pub(super) positions: Positions,
     events: OwnedFd,
     marks: u64,
     pub paused: VecDeque<(Side, usize)>,
@@ -35,7 +35,7 @@ pub(super) struct Parts {
     taken: Vec<(Slot, OwnedFd)>,
     ready: bool,
     /// Why a side left, by its own word.
-    left: [Option<WaitId>; 2],
+    pub(super) left: [Option<WaitId>; 2],
     /// The keeper's word on the payload's end.
     pub exit: Option<WaitId>,
     reaped: [bool; 2],
@@ -298,73 +298,8 @@ impl Parts {
         self.reap(Side::Outside).is_none_or(|end| end == WaitId { code: 1, status: 0 })
     }
 
-    fn place(&self, side: Side, position: usize, row: u32) -> Place {
-        let list = self.sealed.0.list(side);
-        let (number, of) = list.number(position);
-        let op = list.ops.get(position);
-        let what = match op {
-            Some(Op::Exec) => self.sealed.0.exec.to_string(),
-            Some(op) => op.to_string(),
-            None => String::new(),
-        };
-        let row = (row != Fault::NO_ROW).then_some(row).and_then(|row| match op {
-            Some(Op::Step(step, _)) => step.row(row).map(ToString::to_string),
-            Some(Op::Exec) if self.sealed.0.exec.alternatives() > 1 => self.sealed.0.exec.alternative(row),
-            _ => None,
-        });
-        Place { side, number, of, what, row }
-    }
-
-    /// A step failed: ends everything, and says which.
-    fn fail(&mut self, side: Side, message: &Message) -> Error {
-        self.end();
-        let call = String::from_utf8_lossy(&message.call);
-        let call = call.trim_end_matches('\0').to_owned();
-        Error::step(self.place(side, message.number as usize, message.row), call, Errno::new(message.code), message.text.to_string())
-    }
-
-    /// Both have gone without naming a fault: finds the one that went first.
-    fn explain(&mut self) -> Error {
-        let told = self.left[0].filter(|end| end.code != 0).or(self.exit);
-        let inside_end = told.or_else(|| self.reap(Side::Inside));
-        let outside_end = self.reap(Side::Outside);
-        let builder_told = self.left[0].is_some() || self.exit.is_some();
-        let killed = |end: Option<WaitId>| end.filter(|end| end.code != 1);
-        let side = match (killed(outside_end), killed(inside_end)) {
-            // A kept payload ends with its builder, which tells of it if it was the other way round.
-            _ if self.is_kept() => {
-                if builder_told {
-                    Side::Inside
-                } else {
-                    Side::Outside
-                }
-            }
-            (Some(_), Some(_)) if builder_told => Side::Inside,
-            (Some(_), _) => Side::Outside,
-            (None, None) if self.left[1].is_some() => Side::Outside,
-            (None, _) => Side::Inside,
-        };
-        self.blame(side, if side == Side::Outside { outside_end } else { inside_end })
-    }
-
-    fn blame(&mut self, side: Side, end: Option<WaitId>) -> Error {
-        self.end();
-        let how = match end {
-            Some(WaitId { code: 1, status }) => format!("left with status {status} and no word"),
-            Some(WaitId { status, .. }) => format!("killed by signal {status}"),
-            None => "ended without a word".to_owned(),
-        };
-        Error::died(self.place(side, self.positions.get(side), Fault::NO_ROW), how)
-    }
-
-    /// One has gone before its work was done, and the other doesn't notice: it is stuck in a step.
-    fn blame_first(&mut self, side: Side) -> Error {
-        let end = self.reap(side);
-        self.blame(side, end)
-    }
-
     /// Waits for a child's end, and reaps it where it is the caller's.
-    fn reap(&mut self, side: Side) -> Option<WaitId> {
+    pub(super) fn reap(&mut self, side: Side) -> Option<WaitId> {
         let at = index(side);
         let pidfd = if side == Side::Outside { self.builder.as_ref() } else { self.payload.as_ref() };
         if let Some(pidfd) = pidfd.filter(|pidfd| !self.reaped[at] && pidfd.ended_within(REAP_LIMIT)) {
