@@ -160,7 +160,6 @@ impl Site<'_> {
     /// part, which the payload makes meanwhile: what needs it comes last.
     fn kernel_file_systems(&self, plan: Plan) -> Result<Plan, Error> {
         let (uid, gid) = self.root();
-        let (uid, gid) = self.root();
         let plan = plan
             .outside(JoinPayload::ipc_cgroup())
             .outside(Mqueue::at("/dev/mqueue").map_err(Error::host)?)
