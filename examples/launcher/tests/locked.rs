@@ -336,6 +336,7 @@ const CALLS: Expected = &[
     ("the host's abstract socket", "ECONNREFUSED"),
     ("set the host name", "probed"),
     ("lo up", "ok"),
+    ("what is hidden in /sys", "nothing"),
     ("user namespaces until refused", "256 then ENOSPC"),
     ("raise NOFILE", "EPERM"),
     ("flags of a link that is missing", "ENODEV"),
@@ -386,8 +387,9 @@ fn without_a_user_namespace_the_same_calls_are_refused() {
 #[test]
 fn with_the_hosts_network_its_links_are_not_ours_to_change() {
     const NET_ADMIN: u64 = 1 << 12;
+    let host = Host::new();
     for (users, own_users) in [("--private-users=pick", true), (NO_USERS, false)] {
-        let mut found = probe(&machine(), &["--network=host", users], "host-network", &[]);
+        let mut found = probe(&machine(), &["--network=host", users], "host-network", &host.given());
         for set in ["CapEff", "CapBnd"] {
             let caps = u64::from_str_radix(&found.remove(set).unwrap(), 16).unwrap();
             assert_eq!(caps, kept(own_users) & !NET_ADMIN, "{set}");
@@ -399,6 +401,9 @@ fn with_the_hosts_network_its_links_are_not_ours_to_change() {
                 ("write a sysctl of the host's network", "EACCES|EROFS"),
                 ("write /sys", "EACCES|EROFS"),
                 ("mkdir /sys/x", "EROFS"),
+                // What the warning is about.
+                ("the host's abstract socket", "ok"),
+                ("what is hidden in /sys", "nothing"),
             ],
         );
     }
@@ -513,10 +518,27 @@ fn a_payload_is_what_the_profile_says() {
             ("limits", &limits),
             ("oom_score_adj", adjusted.trim()),
         ];
+        let login = found.remove("loginuid").unwrap();
+        assert!(["4294967295", "ENOENT"].contains(&login.as_str()), "{login}");
         let processes = found.remove("processes").unwrap();
         assert!(processes.starts_with("1 ") && processes.split(' ').count() == 2, "{processes}");
         compare(&found, &rows);
     }
+}
+
+/// A container that somebody starts from a login is no part of it to the audit. Seen from the host: inside, ids of the host have no number.
+#[test]
+fn the_audits_login_is_not_inherited() {
+    let login = Path::new("/proc/self/loginuid");
+    if !login.exists() {
+        // A kernel without audit: there is nothing to inherit.
+        return;
+    }
+    let machine = machine();
+    let mut command = machine.spawn(["-q", NO_USERS, "cat", "/proc/self/loginuid"]).command();
+    // SAFETY: after fork, three system calls.
+    unsafe { command.pre_exec(|| fs::write("/proc/self/loginuid", "1000")) };
+    assert_eq!(String::from_utf8_lossy(&command.output().unwrap().stdout), "4294967295");
 }
 
 // ------------------------------------------------------------------------------------------------------------ binds, read-only trees

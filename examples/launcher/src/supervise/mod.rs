@@ -22,6 +22,7 @@ use signals::Signals;
 pub fn run(settings: &Settings) -> Result<u8, Error> {
     // First: a signal that comes while something is being made must not end us halfway.
     let signals = Signals::new()?;
+    forget_login();
     let prepared = Prepared::new(settings)?;
     if settings.dry_run {
         return show(&prepared.dry_run()?).map(|()| 0);
@@ -31,6 +32,13 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
     let ended = ended?;
     cleaned?;
     Ok(ended.code())
+}
+
+/// What the payload does is nothing that the user who logged in here did: the audit's id of the login, which is inherited, is unset. A
+/// kernel without audit has none; who may not unset it keeps it, and nothing in the container depends on it.
+fn forget_login() {
+    const UNSET: &str = "4294967295";
+    let _ = std::fs::write("/proc/self/loginuid", UNSET);
 }
 
 /// A line for people about what goes well.

@@ -98,6 +98,7 @@ pub const ROWS: &[Row] = &[
     ("chmod a sysctl", |_| chmod("/proc/sys/kernel/panic")),
     ("chmod in /sys", |_| chmod("/sys/class/net/lo/mtu")),
     ("reboot from a nested user namespace", |_| nested(0).and_then(|()| attempt(libc::SYS_reboot, [0, 0, 0, 0, 0, 0]))),
+    ("what is hidden in /sys", |_| shown(HIDDEN)),
     // The last: namespaces go away a while after their processes.
     ("user namespaces until refused", |_| nested_count()),
 ];
@@ -110,6 +111,8 @@ pub const HOST_NETWORK: &[Row] = &[
     ("write a sysctl of the host's network", |_| writable("/proc/sys/net/ipv4/ip_forward")),
     ("write /sys", |_| writable("/sys/class/net/lo/mtu")),
     ("mkdir /sys/x", |_| mkdir("/sys/x").and_then(|()| ok())),
+    ("the host's abstract socket", |given| connect(given.get("abstract")?)),
+    ("what is hidden in /sys", |_| shown(HIDDEN)),
 ];
 
 /// A row of /proc/self/status.
@@ -143,6 +146,26 @@ fn connect(name: &str) -> Outcome {
     let mut stream = SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address)).map_err(failed)?;
     stream.write_all(b"x").map_err(failed)?;
     ok()
+}
+
+const HIDDEN: &[&str] = &[
+    "/sys/firmware",
+    "/sys/kernel/security",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/config",
+    "/sys/kernel/btf",
+    "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/scsi",
+];
+
+/// Those of the directories that have something in them.
+fn shown(directories: &[&str]) -> Outcome {
+    let has_entries = |path: &&&str| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    let shown: Vec<_> = directories.iter().filter(has_entries).copied().collect();
+    if shown.is_empty() { Ok("nothing".to_owned()) } else { Ok(shown.join(" ")) }
 }
 
 /// On a read-only mount the first thing that is looked at.

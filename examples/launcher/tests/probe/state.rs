@@ -37,6 +37,7 @@ pub const ROWS: &[Row] = &[
     ("net namespace", |_| link("/proc/self/ns/net")),
     ("user namespace", |_| link("/proc/self/ns/user")),
     ("limits", |_| limits()),
+    ("loginuid", |_| text("/proc/self/loginuid")),
     ("oom_score_adj", |_| text("/proc/self/oom_score_adj")),
 ];
 
