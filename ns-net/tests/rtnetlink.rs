@@ -158,9 +158,7 @@ fn the_same_name_right_after_a_stop_works() {
         let container = namespace();
         let mut socket = Socket::open_in(container.as_fd()).unwrap();
         met += usize::from(Link::get(&mut host, name("ve-averyverp9kn")).is_ok());
-        let start = Instant::now();
         let made = Veth::of_machine(machine, ID).unwrap().apply(&mut socket, &mut host).unwrap();
-        assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
         assert!(made.host.flags.contains(LinkFlags::LOWER_UP));
         assert_eq!(made.host.altnames.len(), 1);
         if round % 2 == 0 {
