@@ -131,7 +131,6 @@ fn failed(path: &Path, call: &str, errno: Errno) -> Error {
 mod tests {
     use std::process::{Command, Stdio};
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::{Duration, Instant};
 
     use super::*;
 
