@@ -191,13 +191,18 @@ fn link_flags(name: &str, flags: i16) -> Outcome {
 /// Siblings that each make a user namespace and keep it, until one can't.
 fn nested_count() -> Outcome {
     let (read, write) = pipe()?;
-    let mut made = 0;
+    let (mut made, mut patience) = (0, 10);
     let mut children = Vec::new();
     let refused = loop {
         let outcome = in_namespace(&read, &write)?;
         children.push(outcome.0);
         match outcome.1 {
             None if made < 300 => made += 1,
+            // What earlier rows made may still be on its way out.
+            Some(_) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
             errno => break errno,
         }
     };
