@@ -1,4 +1,5 @@
 //! The table of file systems of ours: /dev, /dev/shm, /run, /tmp, /run/host, with systemd-nspawn's sizes.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
 use crate::path::InRoot;
 use crate::root::ROOT;
@@ -14,6 +15,7 @@ use std::os::fd::BorrowedFd;
 /// The mount at /run/host; filled by the step of [`run_host`].
 pub const RUN_HOST: Slot = Slot::new("/run/host");
 
+#[allow(clippy::disallowed_methods, reason = "runs in the parent")]
 fn link(target: &'static CStr) -> What {
     Link(target.to_owned())
 }
@@ -69,6 +71,7 @@ pub fn run() -> Tmpfs {
 /// two files that [`Lock::default_proc`](crate::Lock::default_proc) puts over the boot id and kmsg. Keeps its mount in [`RUN_HOST`].
 ///
 /// Add what else the guest is told (`os-release`, `container-manager`, `container-uuid`) as rows; end with [`SealRunHost`].
+#[allow(clippy::disallowed_types, reason = "runs in the parent")]
 pub fn run_host() -> Tmpfs {
     let tmpfs = Tmpfs::on(InRoot::fixed("/run/host")).nosuid().nodev().noexec().mode(0o755).inodes(1_024).bytes("4m").filled(RUN_HOST);
     tmpfs

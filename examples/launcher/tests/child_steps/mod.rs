@@ -90,11 +90,58 @@ const BOUND: Slot = Slot::new("bound socket");
 const LISTENING: Slot = Slot::new("listening socket");
 const MADE: Mark = Mark("directory made");
 
+/// Every type that is a step, by its name: compared with the sources by child_source.rs, and with what is started.
+pub const TYPES: &[&str] = &[
+    "Bind",
+    "Cgroup2",
+    "CpuAffinity",
+    "Credentials",
+    "Devpts",
+    "Domainname",
+    "Dup",
+    "Hostname",
+    "Ids",
+    "Install",
+    "JoinPayload",
+    "Keyring",
+    "LeaveHost",
+    "Lock",
+    "Locked",
+    "LoopbackUp",
+    "Mkdir",
+    "Mount",
+    "Mqueue",
+    "Nice",
+    "OomScoreAdj",
+    "Open",
+    "Personality",
+    "Prctl",
+    "PrivateHost",
+    "Proc",
+    "ProcessGroup",
+    "Pty",
+    "Reached",
+    "ReadOnlyRoot",
+    "Rlimits",
+    "Root",
+    "RouteSocket",
+    "SealRunHost",
+    "Session",
+    "Setns",
+    "Socket",
+    "Symlink",
+    "Sysfs",
+    "Tmpfs",
+    "Umask",
+    "Unshare",
+    "Write",
+];
+
 /// One plan with every type of step that there is.
 pub struct Everything {
     scratch: Scratch,
     sealed: Sealed,
-    pub types: Vec<&'static str>,
+    types: Vec<&'static str>,
 }
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
@@ -111,6 +158,7 @@ impl Everything {
     }
 
     pub fn start_often(&self) {
+        assert_eq!(self.types, TYPES, "every type of step is in the plan");
         for n in 0..STARTS {
             let fds = Fds::new().give(TREE, detached(&self.scratch.tree()));
             let fail = |e: ns_core::Error| -> ! { panic!("start {n}: {e}\n{}", self.sealed) };
@@ -242,7 +290,7 @@ impl Recipe {
         let line = ["ns-spawn".to_owned(), "--quiet".to_owned(), tree].into_iter().chain(options).chain(["/bin/true".to_owned()]);
         let Parsed::Run(settings) = parse(line, "/".as_ref()).unwrap_or_else(|e| panic!("{e}")) else { panic!("no start") };
         let console = settings.console.unwrap();
-        Recipe { scratch, settings: settings, console }
+        Recipe { scratch, settings, console }
     }
 
     fn plan(&self) -> Sealed {
