@@ -515,8 +515,7 @@ fn a_payload_is_what_the_profile_says() {
             ("hostname", machine.name()),
             ("commands", probe::NAME),
             ("links", "lo"),
-            // The fourth is the probe's own.
-            ("descriptors", "0 1 2 3"),
+            ("descriptors", "0 1 2"),
             ("session", "1"),
             ("group", "1"),
             ("limits", &limits),

@@ -29,7 +29,7 @@ pub const ROWS: &[Row] = &[
     ("processes", |_| names("/proc", |name| name.parse::<u32>().is_ok())),
     ("commands", |_| commands()),
     ("links", |_| names("/sys/class/net", |_| true)),
-    ("descriptors", |_| names("/proc/1/fd", |_| true)),
+    ("descriptors", |_| descriptors()),
     ("session", |_| numbers(libc::SYS_getsid)),
     ("group", |_| numbers(libc::SYS_getpgid)),
     ("pid namespace", |_| link("/proc/self/ns/pid")),
@@ -66,6 +66,14 @@ fn names(directory: &str, wanted: fn(&str) -> bool) -> Outcome {
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| wanted(name)).collect();
     names.sort_by_key(|name| (name.len(), name.clone()));
     Ok(names.join(" "))
+}
+
+/// Of the first process, but for the pipe to this row, which is its first.
+fn descriptors() -> Outcome {
+    let ours = link("/proc/self/fd/3")?;
+    let all = names("/proc/1/fd", |_| true)?;
+    let others = all.split(' ').filter(|number| link(&format!("/proc/1/fd/{number}")).is_ok_and(|found| found != ours));
+    Ok(others.collect::<Vec<_>>().join(" "))
 }
 
 /// What runs, by program: ours alone.
