@@ -43,6 +43,8 @@ impl Prepared<'_> {
             fds = STDIO.into_iter().zip(stdio.fds).fold(fds, |fds, (slot, fd)| fds.give(slot, fd));
         }
         let mut held = self.plan.hold(fds).map_err(|e| self.explain(&e))?;
+        // Loading a device program takes as long as making a network namespace, which they do meanwhile.
+        self.guard()?;
         if let Some(veth) = &self.veth {
             network::connect(veth, &mut held)?;
         }
@@ -53,6 +55,13 @@ impl Prepared<'_> {
             self.resize(pty.as_fd());
         }
         Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify })
+    }
+
+    fn guard(&self) -> Result<(), Error> {
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        let notices = cgroup.guard(self.settings.users != PrivateUsers::No)?;
+        notices.iter().for_each(|notice| super::say(self.settings, notice));
+        Ok(())
     }
 
     fn detach(&self) -> Result<OwnedFd, Error> {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use ns_cgroup::{Cgroup, DeviceRules, ErrorKind, Hierarchy, Limit, Limits, Machine, Name};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// As many tasks as systemd's template gives a container.
@@ -12,61 +13,73 @@ const EMPTY: Duration = Duration::from_secs(10);
 
 /// The cgroup of a machine; without a cgroup2 hierarchy there is none.
 #[derive(Debug)]
-pub(super) struct MachineCgroup(Machine);
+pub(super) struct MachineCgroup {
+    machine: Machine,
+    guarded: Cell<bool>,
+}
 
 /// What was made, and what people should know of it.
 pub(super) struct Made {
     pub cgroup: Option<MachineCgroup>,
-    pub notices: Vec<String>,
+    pub notice: Option<String>,
 }
 
 impl MachineCgroup {
-    /// Makes it, and attaches the device program.
+    /// Makes it. Nothing of a container's own may run in it before [`MachineCgroup::guard`].
+    ///
+    /// # Errors
+    /// It can't be made, and is needed.
+    pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
+        match Hierarchy::find().and_then(|hierarchy| Machine::create_emptied(&hierarchy, &Name::new(name)?, EMPTY)) {
+            Ok(machine) => Ok(Made { cgroup: Some(MachineCgroup { machine, guarded: Cell::new(false) }), notice: None }),
+            // A name that is taken is no want of rights: going on without would be one of two in one cgroup, unlimited.
+            Err(e) if boot || !private_users || e.kind() == ErrorKind::Busy => Err(Error::host(e)),
+            Err(e) => Ok(Made { cgroup: None, notice: Some(format!("No cgroup: {e}")) }),
+        }
+    }
+
+    /// Attaches the device program and sets the limits, at the first boot; they stay over reboots. Says what couldn't be had.
     ///
     /// # Errors
     /// A container without a user namespace is not started without the program: mknod(2) would be the host's.
-    pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
-        let machine = match Hierarchy::find().and_then(|hierarchy| Machine::create_emptied(&hierarchy, &Name::new(name)?, EMPTY)) {
-            Ok(machine) => machine,
-            // A name that is taken is no want of rights: going on without would be one of two in one cgroup, unlimited.
-            Err(e) if boot || !private_users || e.kind() == ErrorKind::Busy => return Err(Error::host(e)),
-            Err(e) => return Ok(Made { cgroup: None, notices: vec![format!("No cgroup: {e}")] }),
-        };
+    pub fn guard(&self, private_users: bool) -> Result<Vec<String>, Error> {
         let mut notices = Vec::new();
-        if let Err(e) = DeviceRules::container().compile().attach(machine.cgroup()) {
-            if !private_users {
-                let _ = machine.remove();
-                return Err(Error::host(e).hint("without a user namespace the device program is what keeps the host's devices away"));
-            }
-            notices.push(format!("No device program: {e}"));
+        if self.guarded.get() {
+            return Ok(notices);
+        }
+        match DeviceRules::container().compile().attach(self.machine.cgroup()) {
+            Ok(()) => {}
+            Err(e) if private_users => notices.push(format!("No device program: {e}")),
+            Err(e) => return Err(Error::host(e).hint("without a user namespace the device program is what keeps the host's devices away")),
         }
         let limits = Limits::new().or_default(Limit::pids_max(PIDS_MAX));
-        match limits.apply(machine.cgroup()) {
+        match limits.apply(self.machine.cgroup()) {
             Ok(applied) if applied.missing().is_empty() => {}
             Ok(_) => notices.push(format!("No limit of {PIDS_MAX} tasks: the pids controller is not available in cgroup v2 here.")),
             Err(e) => notices.push(e.to_string()),
         }
-        Ok(Made { cgroup: Some(MachineCgroup(machine)), notices })
+        self.guarded.set(true);
+        Ok(notices)
     }
 
     /// `payload/`, empty and the container's own.
     pub fn payload(&self, root: (u32, u32)) -> Result<Cgroup, Error> {
-        self.0.payload(root.0, root.1).map_err(Error::host)
+        self.machine.payload(root.0, root.1).map_err(Error::host)
     }
 
     /// Lets a payload that somebody has frozen hear a signal. One that can't be thawed doesn't hear it, and is killed at the limit.
     pub fn thaw(&self) {
-        let _ = self.0.cgroup().thaw();
+        let _ = self.machine.cgroup().thaw();
     }
 
     /// How often the kernel ended something in it for want of memory.
     pub fn oom_kills(&self) -> u64 {
-        self.0.cgroup().oom_kills().ok().flatten().unwrap_or(0)
+        self.machine.cgroup().oom_kills().ok().flatten().unwrap_or(0)
     }
 
     /// Ends what is left in it, and removes it.
     pub fn remove(self) -> Result<(), Error> {
-        self.0.kill(EMPTY).map_err(Error::host)?;
-        self.0.remove().map_err(Error::host)
+        self.machine.kill(EMPTY).map_err(Error::host)?;
+        self.machine.remove().map_err(Error::host)
     }
 }

@@ -123,6 +123,6 @@ fn id_map(settings: &Settings, range: Option<&IdRange>) -> Result<Option<IdMap>,
 fn make_cgroup(settings: &Settings) -> Result<Option<MachineCgroup>, Error> {
     let boot = matches!(settings.payload, Payload::Boot(_));
     let made = MachineCgroup::make(settings.machine.as_str(), settings.users != PrivateUsers::No, boot)?;
-    made.notices.iter().for_each(|notice| super::say(settings, notice));
+    made.notice.iter().for_each(|notice| super::say(settings, notice));
     Ok(made.cgroup)
 }
