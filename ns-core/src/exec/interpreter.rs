@@ -148,7 +148,13 @@ fn elf_interpreter(file: BorrowedFd<'_>, header: &[u8]) -> Result<Option<(u64, u
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types, reason = "tests run in the parent")]
+#[allow(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::indexing_slicing,
+    reason = "tests run in the parent"
+)]
 mod tests {
     use super::*;
     use std::ffi::CString;
