@@ -86,7 +86,8 @@ impl Random {
 
     fn rule(&mut self) -> DeviceRule {
         let kind = (self.below(4) != 0).then(|| self.kind());
-        DeviceRule { kind, major: self.some(4), minor: self.some(4), access: self.access() }
+        let access = if self.below(2) == 0 { DeviceAccess::all() } else { self.access() };
+        DeviceRule { kind, major: self.some(4), minor: self.some(4), access }
     }
 }
 
@@ -106,6 +107,17 @@ fn the_program_answers_as_the_rules_do() {
     }
     // Neither answer is rare, or the comparison would say little.
     assert!((20_000..180_000).contains(&allowed), "{allowed} of 200,000");
+}
+
+/// Many of one major number: they share checks, a thousand at a time.
+#[test]
+fn neighbours_answer_as_each_alone() {
+    let rules: DeviceRules = (0..2_500).map(|minor| DeviceRule::char(1, Some(minor))).collect();
+    let program = rules.compile();
+    for (major, minor, allowed) in [(1, 0, true), (1, 1_000, true), (1, 2_499, true), (1, 2_500, false), (2, 5, false)] {
+        assert_eq!(program.allows(DeviceType::Char, major, minor, DeviceAccess::all()), allowed, "{major}:{minor}");
+        assert!(!program.allows(DeviceType::Block, major, minor, DeviceAccess::READ));
+    }
 }
 
 #[test]
