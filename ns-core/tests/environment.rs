@@ -63,7 +63,7 @@ fn ignore(signal: usize) {
     // SAFETY: all zero is a valid structure.
     let mut action: kernel_sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: SIG_IGN is 1.
-    action.sa_handler_kernel = unsafe { std::mem::transmute::<usize, _>(1) };
+    action.sa_handler_kernel = unsafe { std::mem::transmute::<usize, Option<unsafe extern "C" fn(i32)>>(1) };
     // SAFETY: the structure lives during the call.
     unsafe { ns_core::raw::syscall(__NR_rt_sigaction, [signal, &raw const action as usize, 0, 8, 0, 0]) }.unwrap();
 }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 /// A time in which a hang would not be mistaken for slowness, on a machine that is busy with other work.
-pub const LONG: Duration = Duration::from_secs(100);
+pub const LONG: Duration = Duration::from_secs(300);
 
 pub fn in_rig() -> bool {
     std::env::var_os("NSKIT_IN_RIG").is_some_and(|value| value == "1")
