@@ -36,7 +36,7 @@ impl Table {
 pub fn verdict(what: &str, value: Option<f64>, target: f64, unit: &str) {
     let found = match value {
         Some(value) if value <= target => format!("{value:.2}{unit}, met"),
-        Some(value) => format!("{value:.2}{unit}, missed by {:.0} %", (value / target - 1.0) * 100.0),
+        Some(value) => format!("{value:.2}{unit}, missed by {:.1} %", (value / target - 1.0) * 100.0),
         None => "could not be measured".to_owned(),
     };
     println!("  target: {what} at most {target:.2}{unit}: {found}");
