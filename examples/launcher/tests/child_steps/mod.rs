@@ -23,7 +23,9 @@ use std::process::Command;
 /// The id that container root has outside.
 const SHIFT: u32 = 900_000;
 /// More find what needs luck, fewer end sooner.
-const STARTS: usize = 10;
+fn starts() -> usize {
+    if std::env::var_os("NSKIT_IN_RIG").is_some_and(|value| value == "1") { 3 } else { 10 }
+}
 
 /// A copy of the smallest test tree.
 pub struct Scratch(tempfile::TempDir);
@@ -159,7 +161,7 @@ impl Everything {
 
     pub fn start_often(&self) {
         assert_eq!(self.types, TYPES, "every type of step is in the plan");
-        for n in 0..STARTS {
+        for n in 0..starts() {
             let fds = Fds::new().give(TREE, detached(&self.scratch.tree()));
             let fail = |e: ns_core::Error| -> ! { panic!("start {n}: {e}\n{}", self.sealed) };
             let mut held = self.sealed.hold(fds).unwrap_or_else(|e| fail(e));
@@ -312,7 +314,7 @@ impl Recipe {
 
     pub fn start_often(&self) {
         let sealed = self.plan();
-        for n in 0..STARTS {
+        for n in 0..starts() {
             let null = || OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null").unwrap());
             let fds = Fds::new().give(TREE, detached(&self.scratch.tree())).give(LOCK, null());
             let pipe = self.console == ConsoleMode::Pipe;
