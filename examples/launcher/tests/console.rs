@@ -5,11 +5,10 @@ mod support;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::termios::{LocalModes, OutputModes, Termios};
-use support::{Guest, Machine, Terminal, boot_time, in_rig, opened, until, within};
+use support::{Machine, Terminal, in_rig, opened, until, within};
 
 /// `^]`, three times.
 const KILL: &str = "\x1d\x1d\x1d";
@@ -237,22 +236,6 @@ fn consoles_that_take_no_input() {
     let ended = machine.spawn(["-q", "--console=interactive", "sh", "-c", "read a; echo got $a; read b || echo end"]).input("line\n").run();
     let ended = ended.expect(0);
     assert!(ended.text().contains("got line") && ended.text().contains("end"), "{}", ended.text());
-}
-
-#[test]
-fn boot_keys_reboot_and_power_off() {
-    let machine = Machine::of("debian");
-    let mut terminal = machine.boot_to_prompt(["--private-network"]);
-    let began = Instant::now();
-    terminal.send("\x1d\x1dr");
-    terminal.expect(&format!("Container {} is being rebooted.", machine.name()), boot_time());
-    let mut guest = Guest::log_in(terminal);
-    assert_eq!(guest.ok("systemctl is-system-running --wait"), "running");
-    let mut terminal = guest.terminal;
-    terminal.send("\x1d\x1dp");
-    terminal.expect(&format!("Container {} has been shut down.", machine.name()), boot_time());
-    assert_eq!(terminal.finish(within(10)), Some(0));
-    assert!(began.elapsed() > Duration::ZERO);
 }
 
 /// Of the launcher and of its caller: a shell that has more open, ignored and set than it should.
