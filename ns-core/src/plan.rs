@@ -250,6 +250,11 @@ impl Compiled {
         }
     }
 
+    /// The lists that know this slot.
+    pub fn sides_with(&self, slot: Slot) -> Vec<Side> {
+        [Side::Outside, Side::Inside].into_iter().filter(|side| self.list(*side).slots.contains(&slot)).collect()
+    }
+
     /// The number of a mark in messages. A mark that the plan doesn't know has one that is never said.
     pub fn number(&self, mark: Mark) -> u32 {
         self.marks.iter().position(|one| *one == mark).unwrap_or(self.marks.len()) as u32

@@ -119,11 +119,12 @@ impl Held {
 
     /// The same, waiting until a step sends it.
     pub fn wait_for(&mut self, slot: Slot) -> Result<OwnedFd, Error> {
+        let sides = self.0.sealed().0.sides_with(slot);
         loop {
             if let Some(fd) = self.0.take(slot) {
                 return Ok(fd);
             }
-            if let Happening::Running = self.0.next()? {
+            if let Happening::Running = self.0.next_of(&sides)? {
                 return self.0.take(slot).ok_or_else(|| Error::refused(format!("nothing has sent \"{slot}\"")));
             }
         }

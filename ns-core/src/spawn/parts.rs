@@ -156,11 +156,16 @@ impl Parts {
 
     /// The next thing that one of the children says. An error: everything that was started has ended and is reaped.
     pub fn next(&mut self) -> Result<Happening, Error> {
+        self.next_of(&[Side::Inside, Side::Outside])
+    }
+
+    /// The same, where only the words of these matter: the other's end alone wakes the caller, not its marks.
+    pub fn next_of(&mut self, sides: &[Side]) -> Result<Happening, Error> {
         if self.is_running() {
             self.hear_rest()?;
             return Ok(Happening::Running);
         }
-        let Some(side) = self.wait_readable()? else { return Err(self.explain()) };
+        let Some(side) = self.wait_readable(sides)? else { return Err(self.explain()) };
         self.hear(side)
     }
 
@@ -173,14 +178,15 @@ impl Parts {
         }
     }
 
-    fn wait_readable(&mut self) -> Result<Option<Side>, Error> {
+    fn wait_readable(&mut self, sides: &[Side]) -> Result<Option<Side>, Error> {
         let gone = self.gone_early();
         let open: Vec<(Side, BorrowedFd<'_>)> =
             [Side::Inside, Side::Outside].into_iter().filter_map(|side| Some((side, self.link_fd(side)?))).collect();
         if open.is_empty() {
             return Ok(None);
         }
-        let mut fds: Vec<PollFd<'_>> = open.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let flags = |side| if sides.contains(side) { PollFlags::IN } else { PollFlags::empty() };
+        let mut fds: Vec<PollFd<'_>> = open.iter().map(|(side, fd)| PollFd::from_borrowed_fd(*fd, flags(side))).collect();
         loop {
             match (poll(&mut fds, gone.map(|_| &NOTICE_LIMIT)), gone) {
                 (Err(rustix::io::Errno::INTR), _) => {}

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// A payload whose program runs. `AsFd`: readable when [`Running::try_wait`] has something.
 ///
-/// Dropped, it leaves the payload alone, as [`std::process::Child`] does; one that is kept ends with the calling process.
+/// Dropped, it leaves the payload alone, as [`std::process::Child`] does; one that is kept ends with the calling process. Only when it is
+/// dropped after the end is the keeper gone too, and with it what the keeper held.
 #[derive(Debug)]
 pub struct Running {
     parts: Parts,
@@ -99,7 +100,6 @@ impl Running {
             }
         }
         let Some(end) = self.parts.exit else { return Ok(None) };
-        self.reap_keeper();
         if end.code == 0 {
             return Err(Error::refused("the payload has ended, and its status is lost: somebody else has waited for it"));
         }
@@ -133,6 +133,15 @@ impl Running {
             None => "has gone".to_owned(),
         };
         Error::refused(format!("the keeper {how}, and the payload has ended with it"))
+    }
+}
+
+/// The keeper, which has said its last word, is waited for here, so that the caller may do something else before.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.parts.exit.is_some() {
+            self.reap_keeper();
+        }
     }
 }
 

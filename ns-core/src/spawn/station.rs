@@ -81,8 +81,10 @@ impl<'p> Station<'p> {
     }
 
     fn wait_mark(&mut self, number: u32) -> Result<(), Trouble> {
+        // The other child says it: of the caller only its end is of interest, so that its other words don't wake us.
+        let link = if self.peer.is_some() { PollFlags::empty() } else { PollFlags::IN };
         while self.heard & 1 << number == 0 {
-            self.listen()?;
+            self.listen(link)?;
         }
         Ok(())
     }
@@ -92,7 +94,7 @@ impl<'p> Station<'p> {
         self.link.send(&Message::new(Kind::Pause, position as u32)).map_err(|_| Trouble::CallerGone)?;
         self.paused += 1;
         while self.proceeded < self.paused {
-            self.listen()?;
+            self.listen(PollFlags::IN)?;
         }
         Ok(())
     }
@@ -100,16 +102,16 @@ impl<'p> Station<'p> {
     /// Waits for the caller's last word.
     pub fn wait_go(&mut self) -> Result<(), Trouble> {
         while !self.go {
-            self.listen()?;
+            self.listen(PollFlags::IN)?;
         }
         Ok(())
     }
 
     /// Hears one message, of the other child or the caller.
-    fn listen(&mut self) -> Result<(), Trouble> {
+    fn listen(&mut self, from_caller: PollFlags) -> Result<(), Trouble> {
         let peer = self.peer.unwrap_or(self.link);
         let (link_fd, peer_fd) = (self.link.fd(), peer.fd());
-        let mut fds = [PollFd::from_borrowed_fd(link_fd, PollFlags::IN), PollFd::from_borrowed_fd(peer_fd, PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(link_fd, from_caller), PollFd::from_borrowed_fd(peer_fd, PollFlags::IN)];
         match poll(&mut fds, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(Trouble::Fault(Fault::new("poll", raw::Errno::new(e.raw_os_error())))),

@@ -27,6 +27,12 @@ struct Watch<'a> {
     told_ready: bool,
 }
 
+/// How it ended, and what is left of it: the keeper, which is on its way out.
+pub(super) struct Last {
+    pub ended: Ended,
+    pub running: Running,
+}
+
 /// One boot's own.
 struct Turn {
     running: Running,
@@ -39,13 +45,14 @@ impl Prepared<'_> {
     ///
     /// # Errors
     /// It could not be started; or the keeper was killed.
-    pub fn supervise(&self, signals: Signals) -> Result<Ended, Error> {
+    pub fn supervise(&self, signals: Signals) -> Result<Last, Error> {
         let settings = self.settings;
         let path = Escaped::path(self.tree.path()).to_string();
         super::say(settings, &format!("Spawning container {} on {path}.", settings.machine));
         let mut watch = Watch::new(self, signals)?;
         loop {
-            let ended = watch.boot().and_then(|turn| watch.until_ended(turn))?;
+            let mut turn = watch.boot()?;
+            let ended = watch.until_ended(&mut turn)?;
             let again = ended == Ended::Rebooted && watch.stop == Stop::No;
             if again {
                 watch.line(&ended.message(&settings.machine));
@@ -53,7 +60,7 @@ impl Prepared<'_> {
             }
             watch.leave_terminal();
             super::report(settings, ended);
-            return Ok(ended);
+            return Ok(Last { ended, running: turn.running });
         }
     }
 }
@@ -147,14 +154,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for the end of one boot, and shows all that it has said.
-    fn until_ended(&mut self, mut turn: Turn) -> Result<Ended, Error> {
+    fn until_ended(&mut self, turn: &mut Turn) -> Result<Ended, Error> {
         let kills = self.oom_kills();
         let exit = loop {
             if let Some(exit) = turn.running.try_wait().map_err(Error::host)? {
                 break exit;
             }
-            let happened = self.wait(Some(&turn))?;
-            self.react(&turn, &happened)?;
+            let happened = self.wait(Some(turn))?;
+            self.react(turn, &happened)?;
         };
         self.drain()?;
         if self.oom_kills() > kills && matches!(exit, Exit::Signalled(_)) {

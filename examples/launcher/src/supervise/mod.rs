@@ -27,8 +27,9 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
     if settings.dry_run {
         return show(&prepared.dry_run()?).map(|()| 0);
     }
-    let ended = prepared.supervise(signals);
-    let cleaned = prepared.clean();
+    let last = prepared.supervise(signals);
+    let (ended, running) = last.map_or_else(|e| (Err(e), None), |last| (Ok(last.ended), Some(last.running)));
+    let cleaned = prepared.clean(running);
     let ended = ended?;
     cleaned?;
     Ok(ended.code())

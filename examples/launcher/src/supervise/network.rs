@@ -1,7 +1,7 @@
 //! The links between host and container, made in the held payload's network namespace.
 
-use crate::settings::{Network, Settings};
 use crate::Error;
+use crate::settings::{Network, Settings};
 use ns_core::Held;
 use ns_net::{IfName, MachineId, Socket, Veth};
 use std::os::fd::AsFd;

@@ -8,7 +8,7 @@ use crate::registry::{IdRange, Owner, Places, TreeLock};
 use crate::report::tell;
 use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
 use crate::{Error, Kind};
-use ns_core::{IdMap, Sealed};
+use ns_core::{IdMap, Running, Sealed};
 use ns_net::Veth;
 use std::io::IsTerminal;
 
@@ -67,8 +67,10 @@ impl<'a> Prepared<'a> {
     }
 
     /// Leaves nothing behind.
-    pub fn clean(self) -> Result<(), Error> {
+    pub fn clean(self, running: Option<Running>) -> Result<(), Error> {
         let removed = self.cgroup.map_or(Ok(()), MachineCgroup::remove);
+        // The keeper ends meanwhile, and the locks are free then.
+        drop(running);
         drop(self.ids);
         removed.and(self.lock.release())
     }
