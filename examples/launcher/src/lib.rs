@@ -7,6 +7,7 @@
 //! | [`registry`] | who holds which tree and which range of user ids |
 //! | [`console`] | the terminal, and the pump between it and the container's pty |
 //! | [`notify`] | the service manager's readiness protocol, both ways |
+//! | [`memory`] | giving back what waiting doesn't need |
 //! | [`sealed`] | running from a copy of ourselves that nobody can write to |
 //! | [`report`] | how a payload's end is told, and the exit code that says it |
 //! | [`assemble`] | the recipe: settings and guest made into a plan |
@@ -20,6 +21,7 @@ pub mod console;
 mod error;
 pub mod escape;
 pub mod guest;
+pub mod memory;
 pub mod notify;
 pub mod registry;
 pub mod report;

@@ -13,7 +13,7 @@ use crate::{Error, Kind};
 use ns_core::{Exit, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What lasts over reboots of one container while it is watched.
 struct Watch<'a> {
@@ -25,7 +25,12 @@ struct Watch<'a> {
     terminal: Option<Terminal>,
     stop: Stop,
     told_ready: bool,
+    /// When the start is over, and its code isn't needed any more.
+    settled: Option<Instant>,
 }
+
+/// A payload that has run so long runs on.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// How it ended, and what is left of it: the keeper, which is on its way out.
 pub(super) struct Last {
@@ -72,7 +77,7 @@ impl<'a> Watch<'a> {
             crate::console::restore_on_panic();
             super::say(prepared.settings, PRESS);
         }
-        Ok(Watch { prepared, signals, notifier, pumps: Vec::new(), terminal: None, stop: Stop::No, told_ready: false })
+        Ok(Watch { prepared, signals, notifier, pumps: Vec::new(), terminal: None, stop: Stop::No, told_ready: false, settled: None })
     }
 
     fn settings(&self) -> &'a Settings {
@@ -81,6 +86,7 @@ impl<'a> Watch<'a> {
 
     fn boot(&mut self) -> Result<Turn, Error> {
         let boot = self.prepared.boot()?;
+        self.settled = Some(Instant::now() + SETTLED);
         let pid = boot.running.payload().and_then(ns_core::PidFd::pid).unwrap_or(0);
         let Boot { running, pty, relays, notify } = boot;
         self.connect(pty, relays)?;
@@ -163,6 +169,7 @@ impl<'a> Watch<'a> {
             let happened = self.wait(Some(turn))?;
             self.react(turn, &happened)?;
         };
+        self.settled = None;
         self.drain()?;
         if self.oom_kills() > kills && matches!(exit, Exit::Signalled(_)) {
             self.line(&format!("Container {}: the kernel ended a process in it for want of memory.", self.settings().machine));
@@ -185,7 +192,7 @@ impl<'a> Watch<'a> {
             fds.extend(sources.filter_map(|(n, source)| source.map(|(fd, flags)| (Who::Pump(number, n), fd, flags))));
         }
         let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let deadlines = self.pumps.iter().filter_map(Pump::deadline).chain(self.stop.deadline());
+        let deadlines = self.pumps.iter().filter_map(Pump::deadline).chain(self.stop.deadline()).chain(self.settled);
         let left = deadlines.min().map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut polled, left.as_ref()) {
@@ -203,6 +210,10 @@ impl<'a> Watch<'a> {
                 Sent::Stop(signal) => self.request_stop(turn, &format!("SIG{}", Signal(signal as i32)), now),
                 Sent::Window => self.resize(),
             }
+        }
+        if self.settled.is_some_and(|deadline| now >= deadline) {
+            self.settled = None;
+            crate::memory::give_back_code();
         }
         match self.stop.expire(now) {
             Expired::Nothing => {}
