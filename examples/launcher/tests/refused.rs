@@ -261,8 +261,9 @@ fn without_a_device_program_there_is_no_start_with_the_hosts_ids() {
 
 #[test]
 fn a_run_that_is_read_only_is_named() {
+    // Made and dropped outside: what it has in /run is covered in here.
+    let machine = Machine::of("busybox");
     in_own_mounts(|| {
-        let machine = Machine::of("busybox");
         mount("tmpfs", Path::new("/run"), "tmpfs", libc::MS_RDONLY, "size=64k");
         let spawn = Spawn::new([format!("--directory={}", machine.tree.path().display())]).args(["-q", "true"]);
         refused(spawn, &["/run/nskit", "Read-only file system"]);
