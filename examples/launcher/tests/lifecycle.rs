@@ -247,3 +247,21 @@ fn boot_without_a_console_halts_however_early_it_is_asked() {
     running.expect("has been shut down", boot_time());
     assert_eq!(running.finish(within(90)).expect(0).text(), "");
 }
+
+#[test]
+fn what_is_bound_over_run_host_covers_no_mask() {
+    let machine = Machine::of("busybox");
+    let ended = machine.spawn(["--bind=/etc:/run/host", "sh", "-c", "cat /proc/keys | wc -c; ls /run/host/passwd"]).run().expect(0);
+    assert_eq!(ended.text(), "0\n/run/host/passwd\n");
+}
+
+#[test]
+fn a_home_that_leads_through_a_descriptor_is_not_entered() {
+    let tree = Tree::copy("busybox");
+    let machine = Machine::on(tree);
+    for fd in [0, 3, 9, 13, 17, 18, 23] {
+        machine.tree.write("etc/passwd", &format!("root:x:0:0::/proc/self/fd/{fd}/..:/bin/sh\n"));
+        let ended = machine.spawn(Vec::<&str>::new()).input(b"pwd\n").run().expect(1);
+        ended.said("chdir");
+    }
+}

@@ -49,15 +49,14 @@ impl<'a> Prepared<'a> {
         let locks = lock.fds().chain(ids.iter().flat_map(IdRange::fds)).count() as u16;
         let has_cgroup = cgroup.is_some() || settings.dry_run;
         let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
-        let planned = site.plan();
-        let plan = match (planned, cgroup) {
-            (Ok(plan), cgroup) => (plan, cgroup),
-            (Err(e), cgroup) => {
+        match site.plan() {
+            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, veth, console, root, plan }),
+            Err(e) => {
+                // The plan's error is the one to tell.
                 let _ = cgroup.map(MachineCgroup::remove);
-                return Err(e);
+                Err(e)
             }
-        };
-        Ok(Prepared { settings, tree, lock, ids, cgroup: plan.1, veth, console, root, plan: plan.0 })
+        }
     }
 
     /// What would happen, as text.
