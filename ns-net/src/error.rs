@@ -25,6 +25,8 @@ pub enum Kind {
     Exists,
     /// No such link.
     NotFound,
+    /// `EADDRINUSE`: another socket has the address and port.
+    InUse,
     /// The link that was to be a bridge is something else.
     NotABridge,
     /// The kernel lacks the kind of link or the message.
@@ -143,6 +145,7 @@ fn kind_of(errno: i32) -> Kind {
         libc::EPERM | libc::EACCES => Kind::NotPermitted,
         libc::EEXIST => Kind::Exists,
         libc::ENODEV => Kind::NotFound,
+        libc::EADDRINUSE => Kind::InUse,
         libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => Kind::Unsupported,
         libc::EADDRNOTAVAIL | libc::EINVAL => Kind::Invalid,
         _ => Kind::Other,

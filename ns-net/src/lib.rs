@@ -69,6 +69,7 @@ mod bridge;
 mod change;
 mod error;
 mod ifname;
+mod ipnet;
 mod link;
 #[cfg(feature = "plan")]
 #[allow(unsafe_code, reason = "a step's promise")]
@@ -92,6 +93,7 @@ pub use bridge::Bridge;
 pub use change::Change;
 pub use error::{Error, Kind, Result};
 pub use ifname::{AltName, IfName};
+pub use ipnet::IpNet;
 pub use link::{Link, LinkFlags, LinkRef};
 pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
