@@ -83,10 +83,7 @@ impl Change {
     /// Makes the change; the link as it is then.
     pub fn apply(&self, socket: &mut Socket) -> Result<Link> {
         // A name in the message would be taken for the new one, and the link has another afterwards.
-        let index = match self.link {
-            LinkRef::Index(index) => index,
-            _ => Link::get(socket, self.link.clone())?.index,
-        };
+        let index = self.link.resolve(socket)?;
         let link = LinkRef::Index(index);
         let mut batch = self.requests(index);
         batch.add(format_args!("look at {}", self.link), Link::query(&link));

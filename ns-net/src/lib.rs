@@ -67,6 +67,7 @@
 mod address;
 mod bridge;
 mod change;
+mod channel;
 mod error;
 mod ifname;
 mod ipnet;
@@ -77,9 +78,11 @@ mod loopback;
 mod mac;
 mod machine;
 pub mod message;
+mod netns;
 #[cfg(test)]
 mod oracle;
 pub mod reply;
+mod route;
 #[cfg(feature = "plan")]
 #[allow(unsafe_code, reason = "a step's promise")]
 mod route_socket;
@@ -88,16 +91,19 @@ mod socket;
 mod sys;
 mod veth;
 
-pub use address::Address;
+pub use address::{Address, AddressEntry, AddressFlags, Scope};
 pub use bridge::Bridge;
 pub use change::Change;
+pub use channel::Answer;
 pub use error::{Error, Kind, Result};
 pub use ifname::{AltName, IfName};
 pub use ipnet::IpNet;
 pub use link::{Link, LinkFlags, LinkRef};
 pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
-pub use socket::{Answer, Socket};
+pub use netns::in_namespace;
+pub use route::{Destination, Route, RouteEntry, RouteKind, RouteTable};
+pub use socket::Socket;
 pub use veth::{Veth, VethPair};
 
 #[cfg(feature = "plan")]

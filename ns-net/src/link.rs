@@ -1,11 +1,12 @@
 //! Links that exist: found, listed, changed, deleted.
 
+use crate::channel::Answer;
 use crate::error::{Error, Kind, Result};
 use crate::ifname::{AltName, IfName};
 use crate::mac::Mac;
 use crate::message::{Batch, Call, Flags, Message};
 use crate::reply::{attributes, read_u32, until_null};
-use crate::socket::{Answer, Socket};
+use crate::socket::Socket;
 use linux_raw_sys::netlink as nl;
 use std::fmt;
 
@@ -67,6 +68,16 @@ impl From<AltName> for LinkRef {
 impl From<&Link> for LinkRef {
     fn from(link: &Link) -> LinkRef {
         LinkRef::Index(link.index)
+    }
+}
+
+impl LinkRef {
+    /// The link's index, asked for where it isn't known.
+    pub(crate) fn resolve(&self, socket: &mut Socket) -> Result<u32> {
+        match self {
+            LinkRef::Index(index) => Ok(*index),
+            other => Ok(Link::get(socket, other.clone())?.index),
+        }
     }
 }
 

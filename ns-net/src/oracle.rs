@@ -1,7 +1,7 @@
 //! Each message that is sent, read by another's parser.
 
 use crate::message::{Call, Flags, Message, Request};
-use crate::{Address, AltName, Bridge, Change, IfName, LinkRef, MachineId, Veth};
+use crate::{Address, AltName, Bridge, Change, Destination, IfName, LinkRef, MachineId, Route, Veth};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload, Parseable};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
@@ -102,4 +102,27 @@ fn an_address_has_its_subnet() {
 fn an_empty_message_is_a_message() {
     let (RouteNetlinkMessage::GetLink(link), _) = read(Message::new(Call::GETLINK, Flags::empty()).fixed(&[0; 16])) else { panic!() };
     assert!(link.attributes.is_empty());
+}
+
+#[test]
+fn a_route_is_what_was_asked_for() {
+    use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteScope, RouteType};
+    let loopback = Destination::new("::1".parse().unwrap(), 128).unwrap();
+    let local = Route::local(loopback, 7).metric(4103);
+    let (RouteNetlinkMessage::NewRoute(r), flags) = read(local.message(Call::NEWROUTE, Flags::CREATE | Flags::EXCL, 7)) else { panic!() };
+    assert_eq!((r.header.destination_prefix_length, r.header.kind, r.header.scope), (128, RouteType::Local, RouteScope::Host));
+    assert_eq!(flags, 0x605);
+    assert_eq!(
+        r.attributes,
+        [
+            RouteAttribute::Destination(RouteAddress::Inet6("::1".parse().unwrap())),
+            RouteAttribute::Oif(7),
+            RouteAttribute::Priority(4103),
+            RouteAttribute::Table(255),
+        ]
+    );
+    let default = Route::via("10.1.2.1".parse().unwrap(), 7);
+    let (RouteNetlinkMessage::DelRoute(r), _) = read(default.message(Call::DELROUTE, Flags::empty(), 7)) else { panic!() };
+    assert_eq!((r.header.destination_prefix_length, r.header.scope), (0, RouteScope::Universe));
+    assert_eq!(r.attributes[0], RouteAttribute::Gateway(RouteAddress::Inet("10.1.2.1".parse().unwrap())));
 }

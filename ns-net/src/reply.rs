@@ -226,9 +226,11 @@ mod tests {
             for reply in replies(&bytes).map_while(Result::ok) {
                 let _ = reply.ack();
                 let _ = crate::Link::parse(reply.body);
+                let _ = (crate::AddressEntry::parse(reply.body), crate::RouteEntry::parse(reply.body));
                 assert!(attributes(reply.body).count() <= bytes.len() / 4 + 1);
             }
             let _ = crate::Link::parse(&bytes);
+            let _ = (crate::AddressEntry::parse(&bytes), crate::RouteEntry::parse(&bytes));
         }
     }
 }

@@ -4,17 +4,16 @@
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// `setsockopt(fd, SOL_NETLINK, option, 1)`.
-pub(crate) fn set_netlink_option(fd: BorrowedFd<'_>, option: u32) -> Result<(), Errno> {
-    let on: libc::c_int = 1;
+/// `setsockopt(fd, SOL_NETLINK, option, value)`.
+pub(crate) fn set_netlink_option(fd: BorrowedFd<'_>, option: u32, value: libc::c_int) -> Result<(), Errno> {
     // SAFETY: the kernel reads one int, which lives during the call.
     let answer = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_NETLINK,
             option as libc::c_int,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     if answer == 0 { Ok(()) } else { Err(errno()) }

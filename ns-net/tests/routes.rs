@@ -1,0 +1,103 @@
+//! Addresses and routes, given, listed and taken, in namespaces of the tests' own. Needs root.
+
+mod common;
+
+use common::namespace;
+use ns_net::{
+    Address, AddressEntry, AddressFlags, Destination, IfName, Kind, Link, MachineId, Route, RouteKind, RouteTable, Scope, Socket, Veth,
+    VethPair,
+};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+fn pair() -> (Socket, Socket, VethPair) {
+    let mut host = Socket::open_in(namespace().as_fd()).unwrap();
+    let mut container = Socket::open_in(namespace().as_fd()).unwrap();
+    let made = Veth::of_machine("web", MachineId::new(*b"0123456789abcdef")).unwrap().apply(&mut container, &mut host).unwrap();
+    (host, container, made)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn addresses(socket: &mut Socket, link: u32) -> Vec<AddressEntry> {
+    Address::list(socket).unwrap().into_iter().filter(|a| a.link == link && a.scope == Scope::UNIVERSE).collect()
+}
+
+#[test]
+fn addresses_are_listed_as_they_were_given() {
+    let (mut host, _container, made) = pair();
+    let v4 = Address::new(&made.host, ip("10.200.1.1"), 28).unwrap();
+    let v6 = Address::new(&made.host, ip("fd00:1::1"), 64).unwrap().no_prefix_route();
+    v4.apply(&mut host).unwrap();
+    v6.apply(&mut host).unwrap();
+    let found = addresses(&mut host, made.host.index);
+    assert_eq!(found.iter().map(|a| (a.ip, a.prefix)).collect::<Vec<_>>(), [(ip("10.200.1.1"), 28), (ip("fd00:1::1"), 64)]);
+    assert_eq!(found[0].flags, AddressFlags::PERMANENT);
+    assert_eq!(found[1].flags, AddressFlags::PERMANENT | AddressFlags::NODAD | AddressFlags::NOPREFIXROUTE);
+    assert!(found.iter().all(AddressEntry::is_global));
+    assert_eq!(found[0].to_string(), "10.200.1.1/28 of link 2");
+    let subnet = Destination::new(ip("fd00:1::"), 64).unwrap();
+    assert!(!Route::list(&mut host).unwrap().iter().any(|r| r.destination == subnet), "no route to the subnet");
+
+    v4.remove(&mut host).unwrap();
+    v6.remove(&mut host).unwrap();
+    assert_eq!(addresses(&mut host, made.host.index), []);
+    let gone = v4.remove(&mut host).unwrap_err();
+    assert!(gone.to_string().starts_with("remove address 10.200.1.1/28 of link 2: RTM_DELADDR: Cannot assign requested address"), "{gone}");
+}
+
+#[test]
+fn routes_are_listed_as_they_were_made() {
+    let (_host, mut container, made) = pair();
+    Address::new(&made.container, ip("10.200.1.2"), 28).unwrap().apply(&mut container).unwrap();
+    Address::new(&made.container, ip("fd00:1::2"), 64).unwrap().apply(&mut container).unwrap();
+    let routes = [
+        Route::via(ip("10.200.1.1"), IfName::HOST0),
+        Route::via(ip("fd00:1::1"), IfName::HOST0).metric(77),
+        Route::on_link(Destination::new(ip("10.9.0.0"), 16).unwrap(), IfName::HOST0).table(RouteTable(1000)),
+        Route::on_link(Destination::new(ip("10.8.0.0"), 16).unwrap(), IfName::HOST0).gateway(ip("10.200.1.3")),
+    ];
+    for route in &routes {
+        route.apply(&mut container).unwrap();
+        assert_eq!(route.apply(&mut container).unwrap_err().kind(), Kind::Exists, "{route}");
+    }
+    let listed = Route::list(&mut container).unwrap();
+    let find = |to: &str, prefix| {
+        let to = Destination::new(ip(to), prefix).unwrap();
+        listed.iter().find(|r| r.destination == to && r.link == Some(made.container.index)).unwrap_or_else(|| panic!("{to}: {listed:?}"))
+    };
+    assert_eq!((find("0.0.0.0", 0).gateway, find("0.0.0.0", 0).table), (Some(ip("10.200.1.1")), RouteTable::MAIN));
+    assert_eq!((find("::", 0).gateway, find("::", 0).metric), (Some(ip("fd00:1::1")), 77));
+    assert_eq!((find("10.9.0.0", 16).table, find("10.9.0.0", 16).gateway), (RouteTable(1000), None));
+    assert_eq!(find("10.200.1.2", 32).kind, RouteKind::LOCAL);
+    for route in &routes {
+        route.remove(&mut container).unwrap();
+        assert_eq!(route.remove(&mut container).unwrap_err().errno(), Some(libc::ESRCH), "{route}");
+    }
+}
+
+/// The same metric twice is refused: each link needs its own.
+#[test]
+fn a_local_route_of_the_loopback_address_needs_its_own_metric() {
+    let (mut host, _container, made) = pair();
+    let mut other = Socket::open_in(namespace().as_fd()).unwrap();
+    let second = Veth::new(IfName::new("ve-b").unwrap(), IfName::HOST0).apply(&mut other, &mut host).unwrap();
+    let loopback = Destination::new(ip("::1"), 128).unwrap();
+    Route::local(loopback, &made.host).metric(4098).apply(&mut host).unwrap();
+    let taken = Route::local(loopback, &second.host).metric(4098).apply(&mut host).unwrap_err();
+    assert_eq!(taken.kind(), Kind::Exists);
+    assert!(taken.to_string().starts_with("add route to ::1/128 on link 3: RTM_NEWROUTE: File exists"), "{taken}");
+    Route::local(loopback, &second.host).metric(4099).apply(&mut host).unwrap();
+    let of_loopback = Route::list(&mut host).unwrap().into_iter().filter(|r| r.destination == loopback);
+    assert_eq!(of_loopback.filter(|r| r.table == RouteTable::LOCAL).count(), 2);
+}
+
+#[test]
+fn a_link_that_is_not_there_is_named() {
+    let mut host = Socket::open_in(namespace().as_fd()).unwrap();
+    let e = Route::via(ip("10.0.0.1"), IfName::HOST0).apply(&mut host).unwrap_err();
+    assert_eq!(e.to_string(), "look at host0: RTM_GETLINK: No such device");
+    assert!(Link::list(&mut host).unwrap().len() == 1);
+}
