@@ -13,6 +13,7 @@
 //! | [`assemble`] | the recipe: settings and guest made into a plan |
 //! | [`supervise`] | a container from its start to its end, over reboots |
 //! | [`escape`] | strings of others, made safe to print |
+//! | [`usage`] | what is wrong with a command line, in one line |
 //!
 //! Nothing here prints but the program, and nothing reads the tree but [`guest`].
 
@@ -28,5 +29,6 @@ pub mod report;
 pub mod sealed;
 pub mod settings;
 pub mod supervise;
+pub mod usage;
 
 pub use error::{Error, Kind};

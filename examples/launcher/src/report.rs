@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use ns_core::Errno;
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, escape::Escaped};
 
 /// How a payload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,44 @@ const NAMES: [&str; 31] = [
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
+impl Signal {
+    /// A name with or without `SIG`, in any case, `RTMIN+3`, `RTMAX-1`, or a number from 1 to 64.
+    ///
+    /// # Errors
+    /// It is none; the line quotes it.
+    pub fn parse(text: &str) -> Result<Signal, Error> {
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let number = match named(name) {
+            // A number is none of a name: SIG9 is nothing.
+            None if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) => text.parse().ok(),
+            number => number,
+        };
+        let known = number.filter(|n| (1..=RTMAX).contains(n)).map(Signal);
+        known.ok_or_else(|| Error::usage(format!("Unknown signal '{}'", Escaped::text(text))).hint("--signal=list shows the names"))
+    }
+
+    /// Those that have names, in order.
+    pub fn all() -> impl Iterator<Item = Signal> {
+        (1..=31).chain(RTMIN..=RTMAX).map(Signal)
+    }
+}
+
+fn named(name: &str) -> Option<i32> {
+    let offset = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i32>().ok()).flatten();
+    let real_time = |n: i32| (RTMIN..=RTMAX).contains(&n).then_some(n);
+    match (name, name.strip_prefix("RTMIN+"), name.strip_prefix("RTMAX-")) {
+        ("RTMIN", ..) => Some(RTMIN),
+        ("RTMAX", ..) => Some(RTMAX),
+        ("IOT", ..) => named("ABRT"),
+        ("CLD", ..) => named("CHLD"),
+        ("POLL", ..) => named("IO"),
+        (_, Some(n), _) => real_time(RTMIN.checked_add(offset(n)?)?),
+        (_, _, Some(n)) => real_time(RTMAX.checked_sub(offset(n)?)?),
+        _ => NAMES.iter().position(|known| *known == name).and_then(|n| i32::try_from(n + 1).ok()),
+    }
+}
+
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = usize::try_from(self.0).ok().and_then(|n| NAMES.get(n.checked_sub(1)?));
@@ -122,6 +160,36 @@ mod tests {
         }
         for odd in [0, -1, 32, 33, 65, i32::MIN, i32::MAX] {
             assert_eq!(Signal(odd).to_string(), odd.to_string());
+        }
+    }
+
+    #[test]
+    fn signals_are_read_as_people_write_them() {
+        let table = [
+            ("KILL", 9),
+            ("SIGKILL", 9),
+            ("sigterm", 15),
+            ("9", 9),
+            ("64", 64),
+            ("RTMIN+3", 37),
+            ("SIGRTMIN+3", 37),
+            ("RTMIN", 34),
+            ("RTMAX-1", 63),
+            ("SIGPWR", 30),
+            ("CLD", 17),
+        ];
+        for (text, number) in table {
+            assert_eq!(Signal::parse(text).unwrap(), Signal(number), "{text}");
+        }
+        for signal in Signal::all() {
+            assert_eq!(Signal::parse(&signal.to_string()).unwrap(), signal);
+            assert_eq!(Signal::parse(&format!("SIG{signal}")).unwrap(), signal);
+        }
+        for text in
+            ["", "0", "65", "-9", "+9", "SIG", "SIG9", "RTMIN+", "RTMIN+31", "RTMIN+-1", "RTMAX-31", "RTMIN-1", "99999999999", "X\n"]
+        {
+            let e = Signal::parse(text).unwrap_err().to_string();
+            assert!(e.starts_with("Unknown signal '") && !e.contains('\n'), "{e}");
         }
     }
 

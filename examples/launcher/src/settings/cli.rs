@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 
 use super::{Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command};
+use crate::usage::one_line;
 use crate::{Error, escape::Escaped};
 
 /// What a command line asks for.
@@ -33,7 +34,7 @@ where
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => Matches(matches),
         Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => return Ok(Parsed::Print(e.to_string())),
-        Err(e) => return Err(told(&e)),
+        Err(e) => return Err(one_line(&e)),
     };
     if matches.value("console")?.is_some_and(|mode| mode == "help") {
         return Ok(Parsed::Print(ConsoleMode::WORDS.map(|(word, _)| format!("{word}\n")).concat()));
@@ -186,27 +187,6 @@ fn seconds(value: &str) -> Result<Duration, Error> {
     let seconds: Option<u32> = digits.then(|| value.parse().ok()).flatten().filter(|n| *n > 0);
     let wrong = || invalid("stop-timeout", value.as_ref()).hint("expected a number of seconds, at least 1");
     seconds.map(|n| Duration::from_secs(n.into())).ok_or_else(wrong)
-}
-
-/// clap's error as one line; its own text has several, and prints arguments as they are.
-fn told(e: &clap::Error) -> Error {
-    let context = |kind| match e.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    let option = context(ContextKind::InvalidArg).unwrap_or_default();
-    let name = Escaped::text(option.split([' ', '=']).next().unwrap_or(option));
-    let error = match (e.kind(), context(ContextKind::InvalidValue)) {
-        (ErrorKind::UnknownArgument, _) => Error::usage(format!("Unknown option '{}'", Escaped::text(option))),
-        (ErrorKind::InvalidValue, None | Some("")) => Error::usage(format!("Option {name} needs a value")),
-        (ErrorKind::TooManyValues, _) => Error::usage(format!("Option {name} takes no value")),
-        (kind, _) => Error::usage(format!("Option {name}: {}", kind.as_str().unwrap_or("invalid use"))),
-    };
-    match context(ContextKind::SuggestedArg) {
-        Some(other) => error.hint(format!("did you mean '{}'?", Escaped::text(other))),
-        None => error,
-    }
 }
 
 /// The canonical line, without the program's name.
