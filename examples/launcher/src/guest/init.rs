@@ -1,5 +1,11 @@
 //! Which programs of a tree are tried as process 1.
 
+mod inittab;
+mod kind;
+
+pub use inittab::Inittab;
+pub use kind::{Init, InitKind};
+
 use std::ffi::{CStr, CString};
 
 use rustix::fs::{FileType, OFlags, fstat};

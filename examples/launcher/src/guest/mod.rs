@@ -23,7 +23,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat,
 use rustix::io::Errno as Rustix;
 
 pub use image::IMAGE_DIRECTORIES;
-pub use init::Login;
+pub use init::{Init, InitKind, Inittab, Login};
 pub use machine_id::MachineId;
 pub use os_release::OsRelease;
 pub use root_user::RootUser;
@@ -118,24 +118,28 @@ impl Tree {
             .hint("something is renamed or mounted all the time"))
     }
 
-    /// A regular file's bytes; `None` if there is none.
+    /// A regular file's bytes, of which there may be [`MAX`]; `None` if there is none.
     fn read(&self, path: &CStr) -> Result<Option<Vec<u8>>, Error> {
+        match self.head(path, MAX + 1)? {
+            Some(bytes) if bytes.len() as u64 > MAX => Err(Error::new(Kind::Tree, format!("{} is longer than {MAX} bytes", self.inside(path)))),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// A regular file's first bytes, so many; `None` if there is none.
+    fn head(&self, path: &CStr, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(found) = self.find(path, OFlags::empty())? else { return Ok(None) };
         let failed = |call: &str, errno: Errno| Error::call(Kind::Tree, format!("read {}: {call}", self.inside(path)), errno);
         let stat = fstat(&found).map_err(|e| failed("fstat", e.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::new(Kind::Tree, format!("{} is not a regular file", self.inside(path))));
         }
-        let too_long = || Error::new(Kind::Tree, format!("{} is longer than {MAX} bytes", self.inside(path)));
-        if u64::try_from(stat.st_size).is_ok_and(|size| size > MAX) {
-            return Err(too_long());
-        }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let fd = open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty()).map_err(|e| failed("open", e.into()))?;
         let mut bytes = Vec::new();
-        let result = File::from(fd).take(MAX + 1).read_to_end(&mut bytes);
+        let result = File::from(fd).take(limit).read_to_end(&mut bytes);
         result.map_err(|e| failed("read", Errno::new(e.raw_os_error().unwrap_or_default())))?;
-        if bytes.len() as u64 > MAX { Err(too_long()) } else { Ok(Some(bytes)) }
+        Ok(Some(bytes))
     }
 
     fn has_directory(&self, path: &CStr) -> Result<bool, Error> {
@@ -181,6 +185,12 @@ impl Tree {
     /// There is none.
     pub fn inits(&self) -> Result<Vec<CString>, Error> {
         init::candidates(self)
+    }
+
+    /// Whose program the init at this path is, and what it understands: by its name, its content's first megabytes, and what the tree
+    /// configures for it. Never fails: what can't be read is [`InitKind::Other`].
+    pub fn init(&self, program: &CStr) -> Init {
+        Init::of(self, program)
     }
 }
 

@@ -101,7 +101,7 @@ fn magic_links_of_a_proc_in_the_tree_lead_nowhere() {
 }
 
 #[test]
-fn long_files_are_refused_unread() {
+fn long_files_are_refused() {
     let sparse = |size: u64| move |path: &Path| File::create(path).unwrap().set_len(size).unwrap();
     let (_a, huge) = with(sparse(4 << 30));
     assert!(refused(&huge).contains("longer than 65536 bytes"));
