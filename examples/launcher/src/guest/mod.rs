@@ -121,7 +121,9 @@ impl Tree {
     /// A regular file's bytes, of which there may be [`MAX`]; `None` if there is none.
     fn read(&self, path: &CStr) -> Result<Option<Vec<u8>>, Error> {
         match self.head(path, MAX + 1)? {
-            Some(bytes) if bytes.len() as u64 > MAX => Err(Error::new(Kind::Tree, format!("{} is longer than {MAX} bytes", self.inside(path)))),
+            Some(bytes) if bytes.len() as u64 > MAX => {
+                Err(Error::new(Kind::Tree, format!("{} is longer than {MAX} bytes", self.inside(path))))
+            }
             bytes => Ok(bytes),
         }
     }
