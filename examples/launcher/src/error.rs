@@ -24,6 +24,8 @@ pub enum Kind {
     Tree,
     /// Somebody else holds the tree or the range.
     Busy,
+    /// What is kept of a running machine can't be understood.
+    Damaged,
     /// A call on the host failed.
     Host,
 }

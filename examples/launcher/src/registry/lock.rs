@@ -10,6 +10,7 @@ use nix::libc;
 use ns_core::Errno;
 use rustix::fs::{Mode, OFlags, fstat, ftruncate, open};
 
+use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
 /// A lock that is held. Dropped, it lets go, and removes the file unless another process holds the same lock.
@@ -32,7 +33,30 @@ const ROUNDS: u32 = 1000;
 /// No lock file says more.
 const CONTENT: u64 = 256;
 
+const NAME: &str = "name-";
+
+/// The file for a machine's name.
+pub(super) fn of_name(name: &MachineName) -> String {
+    format!("{NAME}{name}")
+}
+
+/// The other way round.
+pub(super) fn name_of(file: &str) -> Option<&str> {
+    file.strip_prefix(NAME)
+}
+
 impl LockFile {
+    /// Whether somebody holds it, and what the file says then: `fcntl(F_OFD_GETLK)`, which takes nothing and disturbs nobody.
+    ///
+    /// `None`: nobody, or we may not know.
+    pub(super) fn held_by(path: &Path) -> Option<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let fd = open(path, flags, Mode::empty()).ok()?;
+        let mut lock = whole(libc::F_WRLCK);
+        fcntl(&fd, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
+        (lock.l_type != libc::F_UNLCK as libc::c_short).then(|| content(fd))
+    }
+
     /// Makes the file if it is missing, and locks it without waiting.
     pub(super) fn take(path: PathBuf) -> Result<Attempt, Error> {
         for _ in 0..ROUNDS {
@@ -103,9 +127,11 @@ fn opened(path: &Path, create: OFlags) -> Result<Option<OwnedFd>, Error> {
 
 /// `fcntl(F_OFD_SETLK)`: the whole file, exclusively.
 fn lock(fd: &OwnedFd) -> Result<(), Nix> {
-    let whole =
-        libc::flock { l_type: libc::F_WRLCK as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(fd, FcntlArg::F_OFD_SETLK(&whole)).map(drop)
+    fcntl(fd, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).map(drop)
+}
+
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock { l_type: kind as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 fn is_linked(fd: &OwnedFd) -> bool {

@@ -45,6 +45,32 @@ impl Places {
         directory(&self.run.join("locks"), 0o700)
     }
 
+    /// Records of running machines, made if missing.
+    pub(super) fn records(&self) -> Result<PathBuf, Error> {
+        directory(&self.run, 0o755)?;
+        directory(&self.run.join("machines"), 0o755)
+    }
+
+    /// The same, looked at only. [`None`]: there is none, so that no machine runs.
+    ///
+    /// # Errors
+    /// Others than its owner and root may write to it: what it says is not to be believed.
+    pub(super) fn records_if_present(&self) -> Result<Option<PathBuf>, Error> {
+        let path = self.run.join("machines");
+        for path in [&self.run, &path] {
+            let found = match path.symlink_metadata() {
+                Ok(found) => found,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(Error::call(Kind::Host, format!("look at {}: lstat", Escaped::path(path)), number(&e))),
+            };
+            let owners = [0, geteuid().as_raw()];
+            if !found.is_dir() || !owners.contains(&found.uid()) || found.mode() & 0o022 != 0 {
+                return Err(not_ours(path));
+            }
+        }
+        Ok(Some(path))
+    }
+
     /// systemd-nspawn's for the same, made if missing as it makes them.
     pub(super) fn systemd_tree_locks(&self) -> Result<PathBuf, Error> {
         directory(&self.systemd, 0o755)?;
@@ -62,8 +88,7 @@ impl Places {
 /// Makes it, or checks that it is a directory of ours which nobody else may write to.
 fn directory(path: &Path, mode: u32) -> Result<PathBuf, Error> {
     let failed = |call: &str, e: std::io::Error| {
-        let errno = Errno::new(e.raw_os_error().unwrap_or_default());
-        Error::call(Kind::Host, format!("make directory {} for locks: {call}", Escaped::path(path)), errno)
+        Error::call(Kind::Host, format!("make directory {} for locks: {call}", Escaped::path(path)), number(&e))
     };
     match DirBuilder::new().mode(mode).create(path) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(failed("mkdir", e)),
@@ -75,8 +100,16 @@ fn directory(path: &Path, mode: u32) -> Result<PathBuf, Error> {
     }
     match found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
         true => Ok(path.to_owned()),
-        false => Err(Error::new(Kind::Host, format!("{} is no directory that only its owner, us, may write to", Escaped::path(path)))),
+        false => Err(not_ours(path)),
     }
+}
+
+fn not_ours(path: &Path) -> Error {
+    Error::new(Kind::Host, format!("{} is no directory that only its owner, us, may write to", Escaped::path(path)))
+}
+
+fn number(e: &std::io::Error) -> Errno {
+    Errno::new(e.raw_os_error().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ fn busy(tree: &Tree, owner: Option<Owner>) -> Error {
 
 impl Owner {
     /// What a lock file holds: the pid, a space, the name.
-    fn parse(content: &[u8]) -> Option<Owner> {
+    pub(super) fn parse(content: &[u8]) -> Option<Owner> {
         let (pid, machine) = std::str::from_utf8(content).ok()?.strip_suffix('\n')?.split_once(' ')?;
         Some(Owner { machine: MachineName::new(machine).ok()?, pid: pid.parse().ok()? })
     }
