@@ -29,7 +29,20 @@ pub struct Exec {
     env: Array,
     directory: Option<CString>,
     rows: Vec<Row>,
-    as_pid2: bool,
+    runner: Runner,
+}
+
+/// Where the joiner's stub finds its caller.
+const JOINERS_CALLER: u16 = 3;
+
+/// Who executes the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runner {
+    Payload,
+    /// The stub, as process 1.
+    Init,
+    /// The stub, as what enters a running container's pid namespace.
+    Joiner,
 }
 
 #[derive(Debug)]
@@ -83,13 +96,14 @@ fn c_string(what: &str, text: &OsStr) -> Result<CString, Error> {
 impl Exec {
     /// Executes `path` as the payload sees it. Its first argument is the path too, unless [`Exec::arg0`] says otherwise.
     pub fn new(path: impl AsRef<OsStr>) -> Result<Exec, Error> {
-        let exec = Exec { programs: Vec::new(), env: Array::new(Vec::new()), directory: None, rows: Vec::new(), as_pid2: false };
+        let exec = Exec { programs: Vec::new(), env: Array::new(Vec::new()), directory: None, rows: Vec::new(), runner: Runner::Payload };
         exec.or(path)
     }
 
     /// Executes the file that is open in `slot`, `execveat(2)` with AT_EMPTY_PATH: a static program, or one whose interpreter is in the tree.
     pub fn file(slot: Slot, arg0: impl AsRef<OsStr>) -> Result<Exec, Error> {
-        let mut exec = Exec { programs: Vec::new(), env: Array::new(Vec::new()), directory: None, rows: Vec::new(), as_pid2: false };
+        let mut exec =
+            Exec { programs: Vec::new(), env: Array::new(Vec::new()), directory: None, rows: Vec::new(), runner: Runner::Payload };
         exec.programs.push(Program::new(File::Slot(slot), c_string("exec", arg0.as_ref())?));
         Ok(exec)
     }
@@ -176,8 +190,14 @@ impl Exec {
     /// The payload is not process 1 but 2: the stub init runs it, reaps what is orphaned, and turns a manager's signals into a reboot
     /// or power-off. The payload's exit status is the stub's; 255 where it was killed by a signal.
     pub fn as_pid2(mut self) -> Exec {
-        self.as_pid2 = true;
+        self.runner = Runner::Init;
         self
+    }
+
+    /// By the stub that enters a container, which tells of it on `caller`: see `Plan::enter`.
+    pub(crate) fn by_joiner(&mut self, caller: Slot) {
+        self.runner = Runner::Joiner;
+        self.rows.push(Row::slot(caller, JOINERS_CALLER));
     }
 
     /// Prepares what the child will need, once nothing changes any more.
@@ -187,18 +207,51 @@ impl Exec {
         if others + 3 > MAX_ROWS {
             return Err(Error::refused(format!("exec: {others} descriptors are passed beside stdio: at most {}", MAX_ROWS - 3)));
         }
-        for program in self.programs.iter_mut().filter(|_| self.as_pid2) {
-            let File::Path(path) = &program.file else {
-                return Err(Error::refused("exec: the stub init needs a path to run"));
-            };
-            let head = [c"(ns-init)".to_owned(), path.clone()];
+        match self.runner {
+            Runner::Payload => Ok(()),
+            Runner::Init => self.seal_for_init(),
+            Runner::Joiner => self.seal_for_joiner(),
+        }
+    }
+
+    fn seal_for_init(&mut self) -> Result<(), Error> {
+        for program in &mut self.programs {
+            let head = [c"(ns-init)".to_owned(), program.path()?.clone()];
             program.stub_argv = Array::new(head.into_iter().chain(program.argv.strings.iter().cloned()).collect());
         }
         Ok(())
     }
 
+    /// The directory, the paths, an empty word, the arguments.
+    fn seal_for_joiner(&mut self) -> Result<(), Error> {
+        if self.rows.iter().filter(|row| row.number() > 2).count() > 1 {
+            return Err(Error::refused("exec: what enters a container is passed 0, 1 and 2 alone"));
+        }
+        let directory = self.directory.clone().unwrap_or_else(|| c"/".to_owned());
+        let paths: Vec<CString> = self.programs.iter().map(|program| program.path().cloned()).collect::<Result<_, _>>()?;
+        let arguments = self.programs.first().map(|program| program.argv.strings.clone()).unwrap_or_default();
+        if self.programs.iter().any(|program| program.argv.strings != arguments) {
+            return Err(Error::refused("exec: what enters a container has the same arguments under every path"));
+        }
+        let words = [c"(ns-join)".to_owned(), directory].into_iter().chain(paths).chain([c"".to_owned()]).chain(arguments);
+        let words = Array::new(words.collect());
+        if let Some(program) = self.programs.first_mut() {
+            program.stub_argv = words;
+        }
+        Ok(())
+    }
+
     pub(crate) fn is_as_pid2(&self) -> bool {
-        self.as_pid2
+        self.runner == Runner::Init
+    }
+
+    pub(crate) fn is_by_joiner(&self) -> bool {
+        self.runner == Runner::Joiner
+    }
+
+    /// Whether it isn't the payload that executes the program.
+    pub(crate) fn needs_stub(&self) -> bool {
+        self.runner != Runner::Payload
     }
 
     /// Slots that the payload needs for this.
@@ -237,6 +290,13 @@ impl Program {
     fn new(file: File, arg0: CString) -> Program {
         Program { file, argv: Array::new(vec![arg0]), stub_argv: Array::new(Vec::new()) }
     }
+
+    fn path(&self) -> Result<&CString, Error> {
+        match &self.file {
+            File::Path(path) => Ok(path),
+            File::Slot(_) => Err(Error::refused("exec: the stub needs a path to run")),
+        }
+    }
 }
 
 impl fmt::Display for Program {
@@ -251,7 +311,11 @@ impl fmt::Display for Program {
 
 impl fmt::Display for Exec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.as_pid2 { "stub init, exec " } else { "exec " })?;
+        f.write_str(match self.runner {
+            Runner::Payload => "exec ",
+            Runner::Init => "stub init, exec ",
+            Runner::Joiner => "enter the pid namespace, exec ",
+        })?;
         self.programs.iter().enumerate().try_for_each(|(n, p)| write!(f, "{}{p}", if n > 0 { ", else " } else { "" }))?;
         match &self.directory {
             Some(path) => write!(f, ", in {}", path.to_string_lossy().escape_debug()),

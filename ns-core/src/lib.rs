@@ -40,8 +40,21 @@
 //!
 //! [`Plan::kept`] lets the builder stay, as the init of a process namespace around the payload's. When the caller dies, however it dies, the
 //! keeper ends the payload and only then lets go of what it [holds](Plan::holding): a lock on a tree is free when nobody uses the tree any
-//! more. When the keeper dies the kernel ends the payload. The payload can neither see nor signal it. The keeper is a program of about a
-//! kilobyte, without a C library, that the build script compiles and this crate embeds; so is the init of [`Exec::as_pid2`].
+//! more. When the keeper dies the kernel ends the payload. The payload can neither see nor signal it. The keeper is a program of a few
+//! kilobytes, without a C library, that the build script compiles and this crate embeds; so is the init of [`Exec::as_pid2`].
+//!
+//! # Entering a container that runs
+//!
+//! [`Plan::enter`] runs a program in a container whose processes may be hostile, its process 1 among them. They see a process from the
+//! moment in which it is in their pid namespace, and as the root of the user namespace they may look into it unless its memory belongs to
+//! the outer one. Hence the order: undumpable; all namespaces by one `setns(2)`; the inside steps, by which rights are given up; every
+//! descriptor closed but the program's own; exec of a sealed stub that nobody may read (mode 0111, without anything of the caller's); only
+//! then a child, in the pid namespace, which executes the program. What may be reached where the container has no user namespace and has
+//! SYS_PTRACE is that stub, with the program's own arguments, environment and descriptors.
+//!
+//! A child in a pid namespace that nobody reaps keeps its init from ending. Whoever enters is therefore never waited for by its parent, but
+//! by the kernel (SIGCHLD is ignored), and the status is told by a third process inside: see [`Entered`]. To enter by [`Plan::join`] is for
+//! namespaces of one's own.
 //!
 //! # What may run in a child
 //!
@@ -74,7 +87,7 @@
 //! | `waitid(P_PIDFD)`, `pidfd_send_signal` | 5.4, 5.1 | ends and signals | none | |
 //! | `openat2` | 5.6 | every path of a step | none | |
 //! | `CLONE_INTO_CGROUP` | 5.7 | [`Plan::into_cgroup`] | none: enter the cgroup after the start | |
-//! | `setns` with a pidfd | 5.8 | [`Plan::join`] of several kinds at once | descriptors of `/proc/PID/ns`, one a kind | several calls |
+//! | `setns` with a pidfd | 5.8 | [`Plan::join`] of several kinds at once, [`Plan::enter`] | descriptors of `/proc/PID/ns`, one a kind | several calls |
 //! | `close_range` | 5.9 | closing what isn't passed | none | |
 //! | `mount_setattr` | 5.12 | [`raw::mount_setattr`], for ns-mount | none | |
 //! | `TIOCGPTPEER` | 4.13 | [`pty`] | none | |
@@ -112,6 +125,8 @@ mod exec;
 mod exit;
 #[cfg(feature = "spawn")]
 mod ids;
+#[cfg(feature = "spawn")]
+mod join;
 mod namespace;
 #[cfg(feature = "spawn")]
 mod pidfd;
@@ -133,6 +148,7 @@ pub use {
     exec::Exec,
     exit::Exit,
     ids::{IdMap, IdRange},
+    join::{Entered, Word},
     pidfd::PidFd,
     plan::{Plan, Sealed},
     spawn::{Event, Fds, Held, Running},

@@ -1,5 +1,6 @@
 //! A container's start as two lists of steps: [`Plan`], checked on paper: [`Sealed`].
 
+mod enter;
 mod list;
 mod paper;
 mod show;
@@ -78,7 +79,7 @@ impl Plan {
     /// The payload joins namespaces of what is in `slot`: an nsfs descriptor (of one kind) or a pidfd. A pid namespace is entered by
     /// birth, which needs a builder; the payload is then no more dumpable, since others are there already (`PR_SET_DUMPABLE`).
     ///
-    /// Processes that may be hostile are not joined by this alone: see the order of joins in the crate's documentation.
+    /// Processes that may be hostile are not joined by this: see [`Plan::enter`].
     #[must_use]
     pub fn join(mut self, slot: Slot, kinds: Namespaces) -> Plan {
         self.joins.push((slot, kinds));
@@ -168,6 +169,7 @@ impl Plan {
             // reboot(2) of the stub would be the host's.
             return Err(Error::refused("plan: the stub init is process 1 of a new pid namespace: Plan::unshare"));
         }
+        self.check_entering()?;
         if self.holds.len() > MAX_HELD {
             return Err(Error::refused(format!("plan: {} descriptors are to be held: at most {}", self.holds.len(), MAX_HELD)));
         }

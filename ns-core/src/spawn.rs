@@ -55,7 +55,7 @@ fn launch(sealed: &Sealed, fds: Fds<'_>, gate: Gate) -> Result<Parts, Error> {
     let given = fds.numbered(&plan.given)?;
     let own = Descriptors::open()?;
     let positions = Positions::new()?;
-    let stub = if plan.kept || plan.exec.is_as_pid2() { plan.stub.fd()?.as_raw_fd() } else { -1 };
+    let stub = if plan.kept || plan.exec.needs_stub() { plan.stub.fd()?.as_raw_fd() } else { -1 };
     let mut start = prepare(plan, &given, &own, &positions, stub);
     if gate == Gate::Open {
         // Before the clone: no round trip.

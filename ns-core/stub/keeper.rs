@@ -1,6 +1,6 @@
 //! `(ns-keeper)`.
 
-use crate::sys::{self, CAPSET, PIDFD_SEND_SIGNAL, PPOLL, PRCTL, SETSID, WAITID, WRITE, call};
+use crate::sys::{self, PIDFD_SEND_SIGNAL, PPOLL, SETSID, WAITID, WRITE, call};
 
 const CALLER: i32 = 3;
 const PAYLOAD: i32 = 4;
@@ -35,22 +35,10 @@ pub fn run() -> ! {
 
 /// A session of its own, so that what is sent to the caller's group doesn't reach it; nothing to look into; no right but to kill.
 fn give_up_rights() {
-    const PR_SET_DUMPABLE: usize = 4;
-    const VERSION_3: u32 = 0x2008_0522;
-    const CAP_KILL: u32 = 1 << 5;
-    let header = [VERSION_3, 0];
-    // Effective, permitted, inheritable, for the low and the high half of the numbers.
-    let kill = [CAP_KILL, CAP_KILL, 0, 0, 0, 0];
-    let none = [0u32; 6];
-    // SAFETY: all live during the calls.
-    unsafe {
-        call(SETSID, [0; 6]);
-        call(PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]);
-        // Who has not that right can't keep it, and is refused as a whole: it keeps none then.
-        if call(CAPSET, [&raw const header as usize, &raw const kill as usize, 0, 0, 0, 0]) < 0 {
-            call(CAPSET, [&raw const header as usize, &raw const none as usize, 0, 0, 0, 0]);
-        }
-    }
+    // SAFETY: no pointers.
+    unsafe { call(SETSID, [0; 6]) };
+    sys::set_undumpable();
+    sys::keep_kill_only();
 }
 
 /// `si_code` and `si_status` of the payload; zeros where they are lost.

@@ -17,7 +17,16 @@ macro_rules! numbers {
 }
 
 numbers! {
+    READ = 0, 63;
     WRITE = 1, 64;
+    CLOSE = 3, 57;
+    RT_SIGACTION = 13, 134;
+    IOCTL = 16, 29;
+    RECVFROM = 45, 207;
+    SENDMSG = 46, 211;
+    FCNTL = 72, 25;
+    CHDIR = 80, 49;
+    PIPE2 = 293, 59;
     RT_SIGPROCMASK = 14, 135;
     GETPID = 39, 172;
     CLONE = 56, 220;
@@ -77,4 +86,36 @@ pub fn set_mask(mask: u64) {
     const SIG_SETMASK: usize = 2;
     // SAFETY: the mask lives during the call.
     unsafe { call(RT_SIGPROCMASK, [SIG_SETMASK, &raw const mask as usize, 0, 8, 0, 0]) };
+}
+
+/// What becomes of a signal: 0 is the default, 1 ignores it.
+pub fn set_action(signal: usize, action: usize) {
+    // Handler, flags, restorer, mask.
+    let action = [action, 0, 0, 0];
+    // SAFETY: the structure lives during the call.
+    unsafe { call(RT_SIGACTION, [signal, &raw const action as usize, 0, 8, 0, 0]) };
+}
+
+/// Nothing to look into.
+pub fn set_undumpable() -> isize {
+    const PR_SET_DUMPABLE: usize = 4;
+    // SAFETY: no pointers.
+    unsafe { call(PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]) }
+}
+
+/// No capability but `CAP_KILL`.
+pub fn keep_kill_only() {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_KILL: u32 = 1 << 5;
+    let header = [VERSION_3, 0];
+    // Effective, permitted, inheritable, for the low and the high half of the numbers.
+    let kill = [CAP_KILL, CAP_KILL, 0, 0, 0, 0];
+    let none = [0u32; 6];
+    // SAFETY: all live during the calls.
+    unsafe {
+        // Who has not that right can't keep it, and is refused as a whole: it keeps none then.
+        if call(CAPSET, [&raw const header as usize, &raw const kill as usize, 0, 0, 0, 0]) < 0 {
+            call(CAPSET, [&raw const header as usize, &raw const none as usize, 0, 0, 0, 0]);
+        }
+    }
 }

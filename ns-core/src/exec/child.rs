@@ -14,7 +14,8 @@ const AT_EMPTY_PATH: u32 = linux_raw_sys::general::AT_EMPTY_PATH;
 impl Exec {
     /// `chdir(2)`, if asked for: by a descriptor that no magic link leads to, since `/proc/self/fd/N` would be a directory of the caller's.
     pub(crate) fn enter_directory(&self) -> Result<(), Fault> {
-        let Some(path) = self.directory.as_deref() else { return Ok(()) };
+        // A joiner's is the program's own to enter.
+        let Some(path) = self.directory.as_deref().filter(|_| !self.is_by_joiner()) else { return Ok(()) };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let found = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map(ChildFd::from).call("chdir")?;
         let entered = rustix::process::fchdir(found.as_fd()).call("fchdir");
@@ -42,6 +43,14 @@ impl Exec {
             }
         }
         fault
+    }
+
+    /// By the stub that enters the pid namespace, and looks for the program there: nothing here is what a process in there may see.
+    pub(crate) fn execute_joiner(&self, stub: RawFd) -> Fault {
+        let Some(program) = self.programs.first() else { return Fault::new("execveat", Errno::ENOENT) };
+        // SAFETY: both arrays are null-terminated and live as long as `self`.
+        let errno = unsafe { raw::execveat(stub, c"", program.stub_argv.pointers.as_ptr(), self.env.pointers.as_ptr(), AT_EMPTY_PATH) };
+        Fault::new("execveat", errno)
     }
 
     /// The same by the stub, which is process 1 and is told the first alternative that is there.

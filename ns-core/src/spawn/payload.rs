@@ -65,7 +65,7 @@ fn become_program(start: &Start<'_>, station: &mut Station<'_>) -> (Link, Troubl
     if let Err(trouble) = station.wait_go() {
         return (before, trouble);
     }
-    let stub = if exec.is_as_pid2() { start.stub } else { -1 };
+    let stub = if exec.needs_stub() { start.stub } else { -1 };
     let file = exec.file_slot().and_then(|slot| station.child.fd(slot).ok()).map_or(-1, |fd| fd.as_raw_fd());
     match arrange(Some(&station.child), &start.exec_rows, [before.raw(), stub, file]) {
         Ok([link, stub, file]) => (Link::on(link), execute(exec, Link::on(link), stub, file)),
@@ -84,5 +84,9 @@ fn execute(exec: &Exec, link: Link, stub: RawFd, file: RawFd) -> Trouble {
     if let Err(fault) = exec.reset_signals() {
         return Trouble::Fault(fault);
     }
-    Trouble::Fault(if exec.is_as_pid2() { exec.execute_stub(stub) } else { exec.execute(file) })
+    Trouble::Fault(match exec {
+        exec if exec.is_as_pid2() => exec.execute_stub(stub),
+        exec if exec.is_by_joiner() => exec.execute_joiner(stub),
+        exec => exec.execute(file),
+    })
 }
