@@ -29,10 +29,15 @@ pub(crate) fn first_child(at: BorrowedFd<'_>) -> Result<Option<CString>, Errno> 
 
 /// The names of the directories in this directory.
 pub(crate) fn children(at: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    first_children(at, usize::MAX)
+}
+
+/// The first so many of them, in the kernel's order.
+pub(crate) fn first_children(at: BorrowedFd<'_>, most: usize) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
     each_child(at, |name| {
         names.push(name.to_owned());
-        ControlFlow::Continue(())
+        if names.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(names)
 }

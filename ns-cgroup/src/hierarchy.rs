@@ -96,6 +96,15 @@ impl Hierarchy {
         &self.root
     }
 
+    /// The cgroup at this path: absolute, as [`Cgroup::path`] gives it, and below the mounted root; opened with `openat2(2)`, never through a
+    /// link. NotFound where there is none.
+    pub fn cgroup(&self, path: &Path) -> Result<Cgroup> {
+        match path.strip_prefix(self.root.path()).ok().filter(|below| inside(below)) {
+            Some(below) => self.descend(below),
+            None => Err(Error::refused(ErrorKind::NotFound, "open cgroup", path, format!("it isn't below {}", self.root.path().display()))),
+        }
+    }
+
     /// The cgroup that this process is in: `/proc/thread-self/cgroup`, opened with `openat2(2)` below the root.
     pub fn own(&self) -> Result<Cgroup> {
         let text = read_proc(Path::new("/proc/thread-self/cgroup"))?;

@@ -93,6 +93,7 @@ mod procs;
 mod remove;
 mod statistics;
 mod sys;
+mod tree;
 
 pub use cgroup::Cgroup;
 pub use controllers::Controllers;
@@ -106,3 +107,4 @@ pub use limits::{Amount, Applied, Limit, Limits};
 pub use machine::Machine;
 pub use name::Name;
 pub use statistics::Statistics;
+pub use tree::Tree;

@@ -5,8 +5,9 @@ use crate::dir;
 use crate::errno::{Errno, errno};
 use crate::error::{Error, Result};
 use crate::file::{LONGEST_LIST, text};
+use crate::sys::pidfd_send_signal;
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 const KILL_ROUNDS: u32 = 8;
 /// Pidfds held open at a time, well below the usual limit of 1,024.
 const AT_ONCE: usize = 128;
+const KILL: i32 = 9;
 const FREEZE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Cgroup {
@@ -60,14 +62,30 @@ impl Cgroup {
         }
     }
 
+    /// Sends a signal to every process in this cgroup and below it, each by its pidfd (`pidfd_open(2)`, `pidfd_send_signal(2)`, Linux 5.3)
+    /// and only if it still is in its cgroup once that is open; how many there were. Those that are being forked meanwhile may miss it,
+    /// and those that have no pid in the caller's pid namespace do: [`Cgroup::kill`] misses none. EINVAL for what is no signal.
+    pub fn signal(&self, signal: i32) -> Result<usize> {
+        const MOST: i32 = 64;
+        if !(1..=MOST).contains(&signal) {
+            return Err(Error::call(format!("send signal {signal} to"), self.path(), "pidfd_send_signal", Errno::EINVAL));
+        }
+        let mut found = 0;
+        let walked = dir::walk(self.as_fd(), |at| {
+            found += signal_in(at, signal)?;
+            Ok(())
+        });
+        walked.map(|()| found).map_err(|e| Error::call(format!("send signal {signal} to"), self.path(), "read", e))
+    }
+
     fn kill_rounds(&self) -> Result<()> {
         for _ in 0..KILL_ROUNDS {
             let mut found = 0;
             dir::walk(self.as_fd(), |at| {
-                found += kill_in(at)?;
+                found += signal_in(at, KILL)?;
                 Ok(())
             })
-            .map_err(|e| Error::call("kill the processes of", self.path(), "pidfd_send_signal", e))?;
+            .map_err(|e| Error::call("kill the processes of", self.path(), "read", e))?;
             if found == 0 || self.wait_empty(Duration::from_millis(10))? {
                 break;
             }
@@ -81,7 +99,7 @@ fn pids(list: &str) -> Vec<u32> {
 }
 
 /// A threaded cgroup's processes are listed by the domain above it; one that was removed has none.
-fn pids_of(at: BorrowedFd<'_>) -> std::result::Result<Vec<u32>, Errno> {
+pub(crate) fn pids_of(at: BorrowedFd<'_>) -> std::result::Result<Vec<u32>, Errno> {
     let listed = openat(at, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
     match listed.and_then(|fd| text(fd.as_fd(), LONGEST_LIST)) {
         Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(Vec::new()),
@@ -91,14 +109,14 @@ fn pids_of(at: BorrowedFd<'_>) -> std::result::Result<Vec<u32>, Errno> {
 
 /// A pid may have passed on to a process elsewhere between the list and pidfd_open: only what a second list still has, after its pidfd
 /// was opened, is the process that was listed or one that is in this cgroup as well.
-fn kill_in(at: BorrowedFd<'_>) -> std::result::Result<usize, Errno> {
+fn signal_in(at: BorrowedFd<'_>, signal: i32) -> std::result::Result<usize, Errno> {
     let listed = pids_of(at)?;
     for some in listed.chunks(AT_ONCE) {
         let held: Vec<(u32, OwnedFd)> = some.iter().filter_map(|&pid| open_pidfd(pid).map(|fd| (pid, fd))).collect();
         let still = pids_of(at)?;
         held.iter().filter(|(pid, _)| still.contains(pid)).for_each(|(_, fd)| {
-            // ESRCH: it has ended, as wanted. Anything else shows in what the caller does next: the cgroup stays populated.
-            let _ = pidfd_send_signal(fd, Signal::KILL);
+            // ESRCH: it has ended, which is as good. After a KILL anything else shows: the cgroup stays populated.
+            let _ = pidfd_send_signal(fd.as_fd(), signal);
         });
     }
     Ok(listed.len())

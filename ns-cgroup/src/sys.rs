@@ -1,4 +1,4 @@
-//! `bpf(2)`: the one system call of this crate that takes pointers inside a structure.
+//! `bpf(2)`, which takes pointers inside a structure, and `pidfd_send_signal(2)` with any number.
 #![allow(unsafe_code)]
 
 use crate::errno::Errno;
@@ -90,13 +90,24 @@ pub(crate) fn count_device_programs(cgroup: BorrowedFd<'_>) -> Result<u32, Errno
     Ok(attr.prog_cnt)
 }
 
+/// `pidfd_send_signal(pidfd, signal, NULL, 0)`
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: without a siginfo_t it takes no pointer.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0) };
+    if answer == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+fn last_errno() -> Errno {
+    Errno::new(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// # Safety
 /// What pointers the attribute holds are good for what the command does with them.
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_int, Errno> {
     // SAFETY: the attribute is as long as told, and written by nobody else; its pointers are the caller's promise.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     match answer {
-        -1 => Err(Errno::new(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))),
+        -1 => Err(last_errno()),
         fd_or_zero => libc::c_int::try_from(fd_or_zero).map_err(|_| Errno::EIO),
     }
 }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::{Scratch, name};
 use ns_cgroup::{Cgroup, ErrorKind, Hierarchy, Kind};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_change, mount_remount, unmount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -104,4 +105,15 @@ fn the_root_is_not_removed_nor_what_is_below_it() {
     });
     assert_eq!((e.kind(), e.hint()), (ErrorKind::Busy, Some("it is the root of the hierarchy")));
     assert!(inner.read("cgroup.events").is_ok());
+}
+
+#[test]
+fn a_cgroup_is_found_by_its_path() {
+    let scratch = Scratch::new();
+    let hierarchy = Hierarchy::find().unwrap();
+    let below = Cgroup::create(&scratch, &name("a")).unwrap();
+    assert_eq!(hierarchy.cgroup(below.path()).unwrap().path(), below.path());
+    for path in [below.path().join(".."), below.path().join("none"), "/".into(), "/proc".into(), "a".into(), "".into()] {
+        assert_eq!(hierarchy.cgroup(&path).unwrap_err().kind(), ErrorKind::NotFound, "{}", path.display());
+    }
 }
