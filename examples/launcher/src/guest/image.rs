@@ -69,7 +69,7 @@ impl Tree {
     fn is_tree(&self, name: &CStr) -> Result<bool, Error> {
         let below = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name.to_bytes()));
         let Some(fd) = self.find(name, OFlags::DIRECTORY | OFlags::NOFOLLOW)? else { return Ok(false) };
-        let tree = Tree { fd, path: self.path().join(below), id: self.id() };
+        let tree = Tree { fd, path: self.path().join(below), id: self.id(), resolve: self.resolve };
         Ok(tree.os_release()?.is_some() && tree.has_directory(c"usr")?)
     }
 }

@@ -10,6 +10,7 @@ mod init;
 mod machine_id;
 mod os_release;
 mod root_user;
+mod running;
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -43,7 +44,11 @@ pub struct Tree {
     fd: OwnedFd,
     path: PathBuf,
     id: FileId,
+    resolve: ResolveFlags,
 }
+
+/// Neither `..` nor a link leads out of the tree, and `/proc`'s links lead nowhere.
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
 /// Which file it is, by whatever path: `stat(2)`'s `st_dev` and `st_ino`. `Display` is `DEV:INO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +93,7 @@ impl Tree {
         let id = FileId::of(&fd).map_err(|e| Error::call(Kind::Tree, format!("open tree {}: fstat", Escaped::path(path)), e))?;
         match stat(c"/") {
             Ok(root) if id == (FileId { dev: root.st_dev, ino: root.st_ino }) => Err(root_refused()),
-            _ => Ok(Tree { fd, path: path.to_owned(), id }),
+            _ => Ok(Tree { fd, path: path.to_owned(), id, resolve: INSIDE }),
         }
     }
 
@@ -105,9 +110,8 @@ impl Tree {
     /// Finds a file in the tree; `None` if there is none.
     fn find(&self, path: &CStr, extra: OFlags) -> Result<Option<OwnedFd>, Error> {
         let flags = OFlags::PATH | OFlags::CLOEXEC | extra;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..RETRIES {
-            match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+            match openat2(&self.fd, path, flags, Mode::empty(), self.resolve) {
                 Ok(fd) => return Ok(Some(fd)),
                 Err(Rustix::NOENT | Rustix::NOTDIR) => return Ok(None),
                 Err(Rustix::AGAIN | Rustix::INTR) => {}
