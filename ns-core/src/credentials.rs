@@ -74,6 +74,11 @@ impl Credentials {
         self.sets.bounding
     }
 
+    /// How user 0 is special.
+    pub fn secure_bits(&self) -> SecureBits {
+        self.securebits
+    }
+
     /// Whether no_new_privs is set: a filter can be installed without CAP_SYS_ADMIN then.
     pub fn has_no_new_privs(&self) -> bool {
         self.no_new_privs

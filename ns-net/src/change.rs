@@ -2,7 +2,9 @@
 
 use crate::error::Result;
 use crate::ifname::{AltName, IfName};
-use crate::link::{IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFNAME, IFLA_MASTER, IFLA_MTU, IFLA_PROP_LIST, Link, LinkFlags, LinkRef, ifinfomsg};
+use crate::link::{
+    IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_IFALIAS, IFLA_IFNAME, IFLA_MASTER, IFLA_MTU, IFLA_PROP_LIST, Link, LinkFlags, LinkRef, ifinfomsg,
+};
 use crate::mac::Mac;
 use crate::message::{Batch, Call, Flags, Message};
 use crate::socket::Socket;
@@ -24,6 +26,7 @@ pub struct Change {
     mtu: Option<u32>,
     master: Option<Master>,
     up: Option<LinkFlags>,
+    alias: Option<Box<[u8]>>,
     altnames: Vec<AltName>,
 }
 
@@ -36,7 +39,7 @@ enum Master {
 impl Change {
     /// No change yet.
     pub fn of(link: impl Into<LinkRef>) -> Change {
-        Change { link: link.into(), rename: None, mac: None, mtu: None, master: None, up: None, altnames: Vec::new() }
+        Change { link: link.into(), rename: None, mac: None, mtu: None, master: None, up: None, alias: None, altnames: Vec::new() }
     }
 
     /// Another first name. A link that is up is renamed by Linux 6.2 and newer only (`EBUSY`).
@@ -74,6 +77,11 @@ impl Change {
         Change { up: Some(LinkFlags::empty()), ..self }
     }
 
+    /// A note about it, at most 255 bytes (`EINVAL`): whose it is, say.
+    pub fn alias(self, note: &str) -> Change {
+        Change { alias: Some(note.as_bytes().into()), ..self }
+    }
+
     /// One more name.
     pub fn altname(mut self, name: AltName) -> Change {
         self.altnames.push(name);
@@ -100,6 +108,7 @@ impl Change {
             .with(self.rename, |m, name| m.string(IFLA_IFNAME, name.as_bytes()))
             .with(self.mac, |m, mac| m.attribute(IFLA_ADDRESS, &mac.octets()))
             .with(self.mtu, |m, mtu| m.number(IFLA_MTU, mtu))
+            .with(self.alias.as_deref(), |m, note| m.attribute(IFLA_IFALIAS, note))
             .with(self.master, |m, master| m.number(IFLA_MASTER, if let Master::Of(index) = master { index } else { 0 }));
         batch.add(format_args!("change {}", self.link), message);
         if !self.altnames.is_empty() {
@@ -125,6 +134,7 @@ impl fmt::Display for Change {
         self.rename.iter().try_for_each(|name| write!(f, " name {name}"))?;
         self.mac.iter().try_for_each(|mac| write!(f, " address {mac}"))?;
         self.mtu.iter().try_for_each(|mtu| write!(f, " mtu {mtu}"))?;
+        self.alias.iter().try_for_each(|note| write!(f, " alias \"{}\"", note.escape_ascii()))?;
         match self.master {
             Some(Master::Of(index)) => write!(f, " master if{index}")?,
             Some(Master::None) => f.write_str(" nomaster")?,

@@ -102,6 +102,8 @@ pub struct Link {
     pub name: IfName,
     /// `IFLA_ALT_IFNAME`
     pub altnames: Vec<AltName>,
+    /// `IFLA_IFALIAS`: what somebody has noted about it; bytes that are no printable ASCII are escaped.
+    pub alias: Option<String>,
     /// `IFLA_INFO_KIND`: "veth", "bridge"; none for hardware and `lo`.
     pub kind: Option<String>,
     /// `ifi_flags`
@@ -151,6 +153,7 @@ impl Link {
             index: read_u32(body, 4)?,
             name: IfName::HOST0,
             altnames: Vec::new(),
+            alias: None,
             kind: None,
             flags,
             mac: None,
@@ -171,6 +174,7 @@ impl Link {
     fn take(&mut self, kind: u16, value: &[u8]) {
         match kind {
             IFLA_ADDRESS => self.mac = value.try_into().ok().map(Mac::new),
+            IFLA_IFALIAS => self.alias = Some(until_null(value).escape_ascii().to_string()),
             IFLA_MTU => self.mtu = read_u32(value, 0).unwrap_or(0),
             IFLA_MASTER => self.master = read_u32(value, 0),
             IFLA_LINK => self.peer = read_u32(value, 0),
@@ -209,6 +213,7 @@ const IFINFOMSG: usize = size_of::<nl::ifinfomsg>();
 const SKIP_STATS: u32 = nl::RTEXT_FILTER_SKIP_STATS;
 
 pub(crate) const IFLA_ADDRESS: u16 = nl::IFLA_ADDRESS as u16;
+pub(crate) const IFLA_IFALIAS: u16 = nl::IFLA_IFALIAS as u16;
 pub(crate) const IFLA_IFNAME: u16 = nl::IFLA_IFNAME as u16;
 pub(crate) const IFLA_MTU: u16 = nl::IFLA_MTU as u16;
 pub(crate) const IFLA_MASTER: u16 = nl::IFLA_MASTER as u16;

@@ -43,6 +43,7 @@ pub struct Veth {
     mtu: Option<u32>,
     bridge: Option<IfName>,
     flags: LinkFlags,
+    alias: Option<Box<str>>,
     taken: Taken,
 }
 
@@ -89,6 +90,7 @@ impl Veth {
             mtu: None,
             bridge: None,
             flags: LinkFlags::UP,
+            alias: None,
             taken: Taken::Refuse,
         }
     }
@@ -147,7 +149,18 @@ impl Veth {
         Veth { flags: LinkFlags::empty(), ..self }
     }
 
-    /// Deletes a left-over: a veth on the host that has this very name and hardware address, though its container's namespace still lives.
+    /// A note at the host's end that tells whose it is, at most 255 bytes: [`Link::alias`].
+    pub fn alias(self, note: &str) -> Veth {
+        Veth { alias: Some(note.into()), ..self }
+    }
+
+    /// What the host's end is called.
+    pub fn host_name(&self) -> &LinkName {
+        &self.host_name
+    }
+
+    /// Deletes a left-over: a veth on the host that has this very name, hardware address and alias, though its container's namespace still
+    /// lives.
     ///
     /// A killed container's open TCP connections can hold the namespace, and so the pair, for minutes. For callers who hold a lock on the
     /// machine's name, and so know that nobody uses the pair. Takes 30 to 40 ms when it happens.
@@ -202,7 +215,7 @@ impl Veth {
             if is_veth && has_ended(host, taken.peer_namespace) {
                 return set_aside(host, &taken);
             }
-            if is_veth && self.taken == Taken::Delete && self.host.mac.is_some() && self.host.mac == taken.mac {
+            if is_veth && self.taken == Taken::Delete && self.is_like(&taken) {
                 return found(Link::delete(host, &taken)).map(drop);
             }
             if !is_veth || start.elapsed() > GRACE {
@@ -216,12 +229,19 @@ impl Veth {
         }
     }
 
-    /// What the kernel doesn't do while it makes a peer: master, altname, up (`ENOTCONN` then).
+    /// systemd-nspawn's links have our names and addresses: the alias tells them apart.
+    fn is_like(&self, other: &Link) -> bool {
+        let note = self.alias.as_deref().map(|note| note.as_bytes().escape_ascii().to_string());
+        self.host.mac.is_some() && self.host.mac == other.mac && note == other.alias
+    }
+
+    /// What the kernel doesn't do while it makes a peer: master, altname, alias, up (`ENOTCONN` then).
     fn finish(&self, index: u32, bridge: Option<u32>, host: &mut Socket) -> Result<Link> {
         let change = Change::of(self.host.name);
         let change = if self.flags.contains(LinkFlags::UP) { change.up() } else { change };
         let change = bridge.into_iter().fold(change, Change::master);
         let change = self.host_name.altname.iter().cloned().fold(change, Change::altname);
+        let change = self.alias.iter().fold(change, |change, note| change.alias(note));
         let link = LinkRef::Index(index);
         let mut batch = change.requests(index);
         batch.add(format_args!("look at {}", self.host.name), Link::query(&link));
@@ -306,8 +326,9 @@ impl fmt::Display for Veth {
         write!(f, " type veth peer name {}", self.host.name)?;
         self.write_end(f, &self.host)?;
         f.write_str(" netns host")?;
-        if up || self.bridge.is_some() {
+        if up || self.bridge.is_some() || self.alias.is_some() {
             write!(f, "\nip link set dev {}", self.host.name)?;
+            self.alias.iter().try_for_each(|note| write!(f, " alias \"{}\"", note.as_bytes().escape_ascii()))?;
             self.bridge.iter().try_for_each(|bridge| write!(f, " master {bridge}"))?;
             f.write_str(if up { " up" } else { "" })?;
         }

@@ -183,6 +183,8 @@ fn a_left_over_is_replaced_when_asked_and_only_ours() {
     let old = web.apply(&mut p.container, &mut p.host).unwrap();
     let foreign = web.clone().host_mac("02:00:00:00:00:09".parse().unwrap()).replace().apply(&mut other, &mut p.host).unwrap_err();
     assert_eq!(foreign.kind(), Kind::Exists);
+    let noted = web.clone().alias("whose").replace().apply(&mut other, &mut p.host).unwrap_err();
+    assert_eq!(noted.kind(), Kind::Exists);
     let new = web.replace().apply(&mut other, &mut p.host).unwrap();
     assert_ne!(new.host.index, old.host.index);
     assert_eq!((names(&mut p.container), names(&mut other)), (vec!["lo".into()], vec!["lo".into(), "host0".into()]));

@@ -90,6 +90,18 @@ impl Rlimits {
         Ok(self)
     }
 
+    /// The rows: resource, soft, hard.
+    pub fn rows(&self) -> impl Iterator<Item = (Resource, u64, u64)> {
+        self.rows.iter().map(|row| (row.resource, row.limit.soft, row.limit.hard))
+    }
+
+    /// The same as absolute values: of [`Rlimits::lowering_only`] what comes of it for a child of the calling process, by
+    /// `prlimit64(0, resource, NULL, present)`.
+    pub fn resolved(&self) -> Result<Rlimits, Error> {
+        let resolve = |row: &Row| self.limit_of(row).map(|limit| Row { limit, ..*row }).map_err(|e| Error::call("prlimit64", e));
+        Ok(Rlimits { rows: self.rows.iter().map(resolve).collect::<Result<_, _>>()?, lowering_only: false })
+    }
+
     /// Never raises: a row above the present hard limit becomes that. For callers without CAP_SYS_RESOURCE; what a payload gets is then
     /// at most what its caller had.
     #[must_use]
@@ -108,13 +120,17 @@ impl Rlimits {
     }
 
     fn set_row(&self, row: &Row) -> Result<(), Errno> {
+        prlimit(row.resource, Some(&self.limit_of(row)?), None)
+    }
+
+    fn limit_of(&self, row: &Row) -> Result<Limit, Errno> {
         if !self.lowering_only {
-            return prlimit(row.resource, Some(&row.limit), None);
+            return Ok(row.limit);
         }
         let mut present = Limit::default();
         prlimit(row.resource, None, Some(&mut present))?;
         let hard = row.limit.hard.min(present.hard);
-        prlimit(row.resource, Some(&Limit { soft: row.limit.soft.min(hard), hard }), None)
+        Ok(Limit { soft: row.limit.soft.min(hard), hard })
     }
 }
 
@@ -187,6 +203,15 @@ mod tests {
         assert_eq!((fault.to_string().as_str(), fault.row.as_deref()), ("prlimit64: Operation not permitted", Some("NOFILE 1024:inf")));
         let lowered = Trial::new().look(&[&low, &high.lowering_only()], |seen| limit(&seen, "Max open files"));
         assert_eq!(lowered.unwrap(), "44:44");
+    }
+
+    #[test]
+    fn what_comes_of_lowering_can_be_told_before() {
+        let ask = |soft, hard| Rlimits::new().set(Resource::OpenFiles, soft, hard).unwrap().lowering_only().resolved().unwrap();
+        let [(resource, _, present)] = ask(Rlimits::INFINITY, Rlimits::INFINITY).rows().collect::<Vec<_>>()[..] else { panic!("one row") };
+        assert!(resource == Resource::OpenFiles && present < Rlimits::INFINITY);
+        assert_eq!(ask(1, 2).rows().collect::<Vec<_>>(), [(Resource::OpenFiles, 1, 2)]);
+        assert_eq!(ask(present + 1, present + 1).to_string(), format!("limits NOFILE {present}:{present}"));
     }
 
     #[test]

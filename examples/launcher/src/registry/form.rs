@@ -8,8 +8,8 @@ use ns_core::credentials::{CapSet, SecureBits};
 use serde::{Deserialize, Serialize};
 
 use super::ProcessId;
-use super::record::{BootId, IdRow, Init, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
-use crate::guest::{FileId, MachineId};
+use super::record::{BootId, IdRow, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
+use crate::guest::{FileId, InitKind, MachineId};
 use crate::settings::{IfName, MachineName};
 use crate::{Error, Kind, escape::Escaped};
 
@@ -185,7 +185,7 @@ impl Form {
                 })?,
             },
             protections: self.protections.check()?,
-            init: self.init.map(|init| word("init", &init, Init::parse)).transpose()?,
+            init: self.init.map(|init| word("init", &init, init_kind)).transpose()?,
             halt_signal: self.halt_signal.map(|signal| is_signal("halt_signal", signal)).transpose()?,
             reboot_signal: self.reboot_signal.map(|signal| is_signal("reboot_signal", signal)).transpose()?,
         })
@@ -277,6 +277,10 @@ fn absolute(path: PathBuf) -> Option<PathBuf> {
 
 fn climbs(path: &Path) -> bool {
     path.components().any(|part| part == Component::ParentDir)
+}
+
+fn init_kind(word: &str) -> Option<InitKind> {
+    InitKind::WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind)
 }
 
 fn is_signal(field: &str, signal: i32) -> Result<i32, Error> {

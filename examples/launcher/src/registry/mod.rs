@@ -23,6 +23,6 @@ pub use ids::IdRange;
 pub use machines::{Machine, Machines};
 pub use places::Places;
 pub use process::ProcessId;
-pub use record::{BootId, IdRow, Init, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
+pub use record::{BootId, IdRow, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
 pub use record_file::RecordFile;
 pub use tree_lock::{Owner, TreeLock};

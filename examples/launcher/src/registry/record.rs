@@ -9,7 +9,7 @@ use ns_core::credentials::{CapSet, SecureBits};
 use ns_core::steps::Resource;
 
 use super::ProcessId;
-use crate::guest::{FileId, MachineId};
+use crate::guest::{FileId, InitKind, MachineId};
 use crate::settings::{IfName, MachineName};
 use crate::{Error, Kind};
 
@@ -56,8 +56,8 @@ pub struct Record {
     /// What every process that joins it has to be held by.
     pub protections: Protections,
     /// What kind of init was booted.
-    pub init: Option<Init>,
-    /// The signal that its init understands as a request to power off.
+    pub init: Option<InitKind>,
+    /// The signal that its init takes for a request to power off.
     pub halt_signal: Option<i32>,
     /// The same for a reboot.
     pub reboot_signal: Option<i32>,
@@ -107,46 +107,6 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Which kind of init a tree boots, since each has its own words for stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Init {
-    /// systemd
-    Systemd,
-    /// sysvinit
-    Sysvinit,
-    /// OpenRC's own
-    Openrc,
-    /// busybox
-    Busybox,
-    /// runit
-    Runit,
-    /// s6
-    S6,
-    /// None that is known.
-    Other,
-}
-
-impl Init {
-    const ALL: [(Init, &'static str); 7] = [
-        (Init::Systemd, "systemd"),
-        (Init::Sysvinit, "sysvinit"),
-        (Init::Openrc, "openrc"),
-        (Init::Busybox, "busybox"),
-        (Init::Runit, "runit"),
-        (Init::S6, "s6"),
-        (Init::Other, "other"),
-    ];
-
-    /// The word of the record.
-    pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(init, _)| *init == self).map_or("", |(_, word)| word)
-    }
-
-    pub(super) fn parse(word: &str) -> Option<Init> {
-        Self::ALL.iter().find(|(_, known)| *known == word).map(|(init, _)| *init)
     }
 }
 

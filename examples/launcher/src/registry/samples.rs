@@ -3,9 +3,9 @@
 use ns_core::credentials::{CapSet, SecureBits};
 use ns_core::steps::Resource;
 
-use super::record::{BootId, IdRow, Init, Links, NetworkKind, Protections, ResourceLimit, Since, State};
+use super::record::{BootId, IdRow, Links, NetworkKind, Protections, ResourceLimit, Since, State};
 use super::{ProcessId, Record};
-use crate::guest::{FileId, MachineId};
+use crate::guest::{FileId, InitKind, MachineId};
 use crate::settings::{IfName, MachineName};
 
 /// Of a machine with everything, in another boot.
@@ -39,7 +39,7 @@ pub(super) fn record(name: &str) -> Record {
                 ResourceLimit { resource: Resource::Core, soft: 0, hard: u64::MAX },
             ],
         },
-        init: Some(Init::Systemd),
+        init: Some(InitKind::Systemd),
         halt_signal: Some(37),
         reboot_signal: Some(39),
     }
