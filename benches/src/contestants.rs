@@ -18,10 +18,10 @@ pub enum Launcher {
     /// The least that is possible (floor/main.rs).
     Floor,
     NsSpawn,
-    /// With the file systems that the others have, but for /sys.
+    /// With the file systems that the others have, but for /sys, and nothing masked.
     Bubblewrap,
-    /// And with the host's /sys.
-    BubblewrapSys,
+    /// With every mount that ns-spawn makes: masks and read-only parts of /proc and /sys, each a bind or a tmpfs of its own.
+    BubblewrapSame,
     Nspawn,
 }
 
@@ -31,13 +31,46 @@ impl Launcher {
             Launcher::Host => "no container",
             Launcher::Floor => "the floor",
             Launcher::NsSpawn => "ns-spawn",
-            Launcher::Bubblewrap => "bubblewrap --unshare-all",
-            Launcher::BubblewrapSys => "bubblewrap --unshare-all, /sys too",
+            Launcher::Bubblewrap => "bubblewrap --unshare-all, no masks",
+            Launcher::BubblewrapSame => "bubblewrap --unshare-all, same mounts",
             Launcher::Nspawn => "systemd-nspawn -U --private-network",
         }
     }
 }
 
+/// What bubblewrap has to be told for the mounts that ns-spawn makes below /proc and /sys, as far as this kernel has them. The cgroup file
+/// system is bound, since bubblewrap mounts none.
+fn masks() -> Vec<String> {
+    let read_only = |path: &str| vec!["--ro-bind".to_owned(), path.to_owned(), path.to_owned()];
+    let mask = |path: &str| match Path::new(path).is_dir() {
+        true => vec!["--tmpfs".to_owned(), path.to_owned()],
+        false => vec!["--ro-bind".to_owned(), "/dev/null".to_owned(), path.to_owned()],
+    };
+    let there = |path: &&str| Path::new(path).exists();
+    let proc = ["/proc/sys", "/proc/sys/net", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/config.gz"];
+    let sys = ["/sys/block", "/sys/bus", "/sys/class", "/sys/dev", "/sys/devices", "/sys/kernel"];
+    let cgroup = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].into_iter().find(there).unwrap_or("/sys/fs/cgroup");
+    let below_proc = proc.into_iter().filter(there).flat_map(read_only).chain(MASKED_PROC.into_iter().filter(there).flat_map(mask));
+    let sys = sys.into_iter().filter(there).flat_map(read_only);
+    let skeleton = ["--tmpfs", "/sys"].map(str::to_owned).into_iter().chain(sys);
+    let cgroup = ["--ro-bind", cgroup, "/sys/fs/cgroup"].map(str::to_owned);
+    below_proc.chain(skeleton).chain(cgroup).chain(MASKED_SYS.into_iter().filter(there).flat_map(mask)).collect()
+}
+
+#[rustfmt::skip]
+const MASKED_PROC: [&str; 14] = [
+    "/proc/kcore", "/proc/keys", "/proc/kallsyms", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/latency_stats", "/proc/sched_debug",
+    "/proc/interrupts", "/proc/mtrr", "/proc/acpi", "/proc/asound", "/proc/scsi", "/proc/kmsg", "/proc/sys/kernel/random/boot_id",
+];
+/// Not /sys/firmware: it is no part of the skeleton.
+const MASKED_SYS: [&str; 6] = [
+    "/sys/kernel/security",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/config",
+    "/sys/kernel/btf",
+    "/sys/devices/virtual/powercap",
+];
 /// /sys apart.
 #[rustfmt::skip]
 const BUBBLEWRAP: [&str; 19] = [
@@ -85,15 +118,15 @@ impl Programs {
         let mut command = match launcher {
             Launcher::Host | Launcher::Floor => with(env!("FLOOR").as_ref(), &[]),
             Launcher::NsSpawn => with(self.spawn.as_os_str(), &["-q", "-M", machine, "-D"]),
-            Launcher::Bubblewrap | Launcher::BubblewrapSys => with("bwrap".as_ref(), &["--bind"]),
+            Launcher::Bubblewrap | Launcher::BubblewrapSame => with("bwrap".as_ref(), &["--bind"]),
             Launcher::Nspawn => with("systemd-nspawn".as_ref(), &[&NSPAWN[..], &["-M", machine, "-D"]].concat()),
         };
         command.arg(tree);
-        if matches!(launcher, Launcher::Bubblewrap | Launcher::BubblewrapSys) {
+        if matches!(launcher, Launcher::Bubblewrap | Launcher::BubblewrapSame) {
             command.arg("/").args(BUBBLEWRAP);
         }
-        if launcher == Launcher::BubblewrapSys {
-            command.args(["--ro-bind", "/sys", "/sys"]);
+        if launcher == Launcher::BubblewrapSame {
+            command.args(masks());
         }
         command
     }

@@ -12,17 +12,24 @@ pub struct JoinPayload {
     flags: u32,
     after: Mark,
     words: &'static str,
+    last: bool,
 }
 
 impl JoinPayload {
     /// The ipc and cgroup namespaces, once the payload has them.
     pub const fn ipc_cgroup() -> JoinPayload {
-        JoinPayload { flags: CLONE_NEWIPC | CLONE_NEWCGROUP, after: Mark::CGROUP, words: "ipc and cgroup namespaces" }
+        JoinPayload { flags: CLONE_NEWIPC | CLONE_NEWCGROUP, after: Mark::CGROUP, words: "ipc and cgroup namespaces", last: false }
     }
 
     /// The network namespace, once the payload has it. It is the last to be made, so what needs no network is mounted before.
     pub const fn network() -> JoinPayload {
-        JoinPayload { flags: CLONE_NEWNET, after: Mark::NETWORK, words: "network namespace" }
+        JoinPayload { flags: CLONE_NEWNET, after: Mark::NETWORK, words: "network namespace", last: false }
+    }
+
+    /// The builder needs no more of the payload's: it reaches [`Mark::JOINED`], and the payload may change its ids.
+    #[must_use]
+    pub const fn last(self) -> JoinPayload {
+        JoinPayload { last: true, ..self }
     }
 
     /// Joins. `ESRCH`: the process has gone; `EPERM`: it has changed its ids, and the caller is no privileged user.
@@ -39,6 +46,9 @@ unsafe impl Step for JoinPayload {
 
     fn wires(&self, wires: &mut Wires) {
         wires.uses(Slot::PAYLOAD).after(self.after);
+        if self.last {
+            wires.reaches(Mark::JOINED);
+        }
     }
 }
 

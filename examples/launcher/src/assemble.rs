@@ -12,7 +12,7 @@ use crate::{Error, Kind};
 use ns_core::credentials::{CapSet, Capability, Credentials};
 use ns_core::pty::Pty;
 use ns_core::steps::{HostLimits, Hostname, Keyring, Open, Personality, Rlimits, Session, Socket, SocketType, Umask, Write};
-use ns_core::{Exec, IdMap, Locked, Namespaces, Plan, Sealed, Slot};
+use ns_core::{Exec, IdMap, Locked, Mark, Namespaces, Plan, Sealed, Slot};
 use ns_mount::{
     Cgroup2, Devpts, JoinPayload, LeaveHost, Lock, Mqueue, PTS, PrivateHost, Proc, RUN_HOST, ReadOnlyRoot, Root, SealRunHost, Sysfs,
 };
@@ -65,11 +65,11 @@ impl Site<'_> {
         let plan = plan.inside(Hostname::new(self.settings.machine.as_str()).map_err(Error::host)?);
         let plan = if self.is_private() { plan.inside(LoopbackUp) } else { plan };
         let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
-        let plan = plan.inside(Personality::LINUX).inside(limits).inside(Umask::new(0o022)).inside(Locked);
-        let plan = self.terminal(plan)?;
-        // The keyring is then the container root's, and counts against its quota.
-        let plan = plan.inside(self.credentials()?).inside(Keyring).inside(Install::new(OS));
-        plan.seal().map_err(Error::host)
+        let plan = plan.inside(Personality::LINUX).inside(limits).inside(Umask::new(0o022));
+        // While the builder mounts, and not after: what is kept is enough for the rest, and the filter allows it. The keyring comes after
+        // the ids: it is then the container root's, and counts against its quota.
+        let plan = plan.inside(self.credentials()?.after(Mark::JOINED)).inside(Keyring).inside(Install::new(OS));
+        self.terminal(plan.inside(Locked))?.seal().map_err(Error::host)
     }
 
     /// The keeper holds every lock until the payload is gone.
@@ -161,16 +161,20 @@ impl Site<'_> {
     fn kernel_file_systems(&self, plan: Plan) -> Result<Plan, Error> {
         let (uid, gid) = self.root();
         let plan = plan
-            .outside(JoinPayload::ipc_cgroup())
+            .outside(self.joined())
             .outside(Mqueue::at("/dev/mqueue").map_err(Error::host)?)
             .outside(Proc::of_payload().owner(uid, gid))
             .outside(Lock::default_proc(self.is_private()))
             .outside(SealRunHost);
         let plan = match self.is_private() {
-            true => plan.outside(JoinPayload::network()).outside(Sysfs::skeleton().owner(uid, gid)),
+            true => plan.outside(JoinPayload::network().last()).outside(Sysfs::skeleton().owner(uid, gid)),
             false => plan.outside(Sysfs::whole().owner(uid, gid)),
         };
         Ok(plan.outside(Cgroup2::at("/sys/fs/cgroup").map_err(Error::host)?).outside(Lock::default_sys()))
+    }
+
+    fn joined(&self) -> JoinPayload {
+        if self.is_private() { JoinPayload::ipc_cgroup() } else { JoinPayload::ipc_cgroup().last() }
     }
 
     /// A payload may make namespaces of its own, but not so many that the kernel suffers.

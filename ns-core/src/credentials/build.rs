@@ -2,6 +2,7 @@
 
 use super::{CapSet, Capability, Credentials, Ids, SecureBits, Sets};
 use crate::error::Error;
+use crate::step::Mark;
 
 /// What [`Credentials`] are made of; [`CredentialsBuilder::build`] checks that they can be had together.
 #[derive(Clone, Debug)]
@@ -26,6 +27,14 @@ impl Credentials {
     pub fn user(uid: u32, gid: u32, groups: impl Into<Vec<u32>>) -> CredentialsBuilder {
         let groups = Some(groups.into());
         CredentialsBuilder { uid, gid, groups, ids: true, sets: Sets::default(), securebits: SecureBits::empty(), no_new_privs: false }
+    }
+}
+
+impl Credentials {
+    /// In a plan they are put on after this mark, [`Mark::JOINED`] say, instead of [`Mark::BUILT`], as [`Ids::after`].
+    #[must_use]
+    pub fn after(self, mark: Mark) -> Credentials {
+        Credentials { ids: self.ids.map(|ids| ids.after(mark)), ..self }
     }
 }
 

@@ -12,8 +12,8 @@ const MAX_GROUPS: usize = 1024;
 
 /// `setgroups(2)`, `setresgid(2)`, `setresuid(2)` of the calling thread, then read back.
 ///
-/// In a plan it comes after [`Mark::IDS`] and [`Mark::BUILT`]: a change of ids makes the payload undumpable, and the builder of an
-/// ordinary user can't join its namespaces any more. It also clears the parent's death signal.
+/// In a plan it comes after [`Mark::IDS`], and after [`Mark::BUILT`] unless another point is named ([`Ids::after`]): a change of ids makes
+/// the payload undumpable, and a builder without CAP_SYS_PTRACE can't join its namespaces any more. It also clears the parent's death signal.
 ///
 /// `EINVAL`: an id that the user namespace doesn't map. `EPERM` of setgroups: it is denied in the user namespace, see
 /// [`Ids::without_groups`].
@@ -23,6 +23,7 @@ pub struct Ids {
     uid: u32,
     gid: u32,
     groups: Option<Vec<u32>>,
+    after: Mark,
 }
 
 #[allow(clippy::disallowed_types, clippy::disallowed_macros, clippy::disallowed_methods, reason = "runs in the parent")]
@@ -39,13 +40,19 @@ impl Ids {
         if uid == u32::MAX || gid == u32::MAX || groups.last() == Some(&u32::MAX) {
             return Err(Error::refused(format!("{} is not an id", u32::MAX)));
         }
-        Ok(Ids { uid, gid, groups: Some(groups) })
+        Ok(Ids { uid, gid, groups: Some(groups), after: Mark::BUILT })
     }
 
     /// Leaves the supplementary groups as they are: in a user namespace of a single id, where setgroups is denied.
     #[must_use]
     pub fn without_groups(self) -> Ids {
         Ids { groups: None, ..self }
+    }
+
+    /// In a plan it comes after this mark, [`Mark::JOINED`] say, instead of [`Mark::BUILT`].
+    #[must_use]
+    pub fn after(self, mark: Mark) -> Ids {
+        Ids { after: mark, ..self }
     }
 }
 
@@ -94,7 +101,7 @@ unsafe impl Step for Ids {
     }
 
     fn wires(&self, wires: &mut Wires) {
-        wires.after(Mark::IDS).after(Mark::BUILT);
+        wires.after(Mark::IDS).after(self.after);
     }
 }
 

@@ -62,6 +62,10 @@ impl Op {
         self.wires().filter_map(|wire| if let Wire::After(mark) = wire { Some(mark) } else { None }).collect()
     }
 
+    fn names(&self, slot: Slot) -> bool {
+        self.wires().any(|wire| wire == Wire::Uses(slot) || wire == Wire::Fills(slot))
+    }
+
     pub fn wires(&self) -> impl Iterator<Item = Wire> + '_ {
         let own: Vec<Wire> = match self {
             Op::Step(_, wires) => wires.iter().collect(),
@@ -199,6 +203,11 @@ impl List {
             Op::Say(mark) => heard(mark) || (inside && told.contains(mark)) || (!inside && *mark == Mark::BUILT),
             _ => true,
         });
+    }
+
+    /// The last operation that names `slot`.
+    pub fn last_use(&self, slot: Slot) -> Option<usize> {
+        self.ops.iter().rposition(|op| op.names(slot))
     }
 
     /// The number of the operation at `position`, and how many there are, as printed.

@@ -9,7 +9,7 @@ use crate::link::{Kind, Link, Message};
 use crate::namespace::Namespaces;
 use crate::plan::Compiled;
 use crate::raw::{self, CloneArgs};
-use crate::step::{Child, Mark};
+use crate::step::{Child, Mark, Slot};
 use linux_raw_sys::general::CLONE_CLEAR_SIGHAND;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -51,6 +51,10 @@ fn live(start: &mut Start<'_>, link: Link) -> (Link, Trouble) {
         if let Err(trouble) = station.run(&context, list, op) {
             std::mem::forget(table);
             return (link, trouble);
+        }
+        if start.proc_until == Some(position) {
+            // Whoever closes the last descriptor of a mount that is nowhere waits for every processor: not the payload, on its last way.
+            station.child.close(Slot::PROC);
         }
     }
     let end = become_program(start, &mut station);

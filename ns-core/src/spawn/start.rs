@@ -30,6 +30,8 @@ pub(super) struct Start<'a> {
     pub cgroup: Option<RawFd>,
     pub joins_pid: Option<RawFd>,
     pub maps: (Vec<u8>, Vec<u8>),
+    /// Where the inside list has no more use for [`Slot::PROC`].
+    pub proc_until: Option<usize>,
     pub positions: &'a Positions,
 }
 
@@ -125,6 +127,7 @@ pub(super) fn prepare<'a>(plan: &'a Compiled, given: &Numbered<'_>, own: &Descri
         cgroup,
         joins_pid,
         maps: plan.ids.as_ref().map(|ids| ids.texts()).unwrap_or_default(),
+        proc_until: plan.inside.last_use(Slot::PROC).filter(|_| !plan.exec.slots().contains(&Slot::PROC)),
         positions,
     }
 }

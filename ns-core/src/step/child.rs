@@ -67,10 +67,18 @@ impl<'p> Child<'p> {
         }
     }
 
+    /// Closes what is in `slot`, which no later step names.
+    #[cfg(feature = "spawn")]
+    pub(crate) fn close(&mut self, slot: Slot) {
+        if let Some(row) = self.table.iter_mut().find(|row| row.0 == slot && row.1 >= 0) {
+            raw::close(std::mem::replace(&mut row.1, -1));
+        }
+    }
+
     /// The descriptor in `slot`. `EBADF` where the step's wires don't name it.
     pub fn fd(&self, slot: Slot) -> Result<BorrowedFd<'p>, Fault> {
         match self.table.iter().find(|row| row.0 == slot && row.1 >= 0) {
-            // SAFETY: slots are never closed or overwritten before exec.
+            // SAFETY: a slot is not closed before the last step that names it has run, nor overwritten.
             Some(row) => Ok(unsafe { BorrowedFd::borrow_raw(row.1) }),
             None => Err(Fault::new("slot", Errno::EBADF)),
         }

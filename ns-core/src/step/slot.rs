@@ -59,6 +59,8 @@ impl Mark {
     pub const CGROUP: Mark = Mark("cgroup namespace made");
     /// The payload has its network namespace; said by the inside list.
     pub const NETWORK: Mark = Mark("network namespace made");
+    /// The builder has joined what it needs of the payload's namespaces, and looks into it no more; said by the outside list.
+    pub const JOINED: Mark = Mark("payload's namespaces joined");
     /// The outside list is done: what it mounted may be copied, and is then locked.
     pub const BUILT: Mark = Mark("built");
 }

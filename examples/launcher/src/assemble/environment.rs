@@ -27,7 +27,7 @@ impl Host {
     /// Reads what there is: a host without an os-release is no reason not to start.
     pub fn read() -> Host {
         let read = |path: &str| -> Option<Vec<u8>> {
-            let mut text = Vec::new();
+            let mut text = Vec::with_capacity(4096);
             std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::open(path).ok()?, MAX), &mut text).ok()?;
             Some(text)
         };

@@ -145,6 +145,9 @@ fn several(line: &str) -> Vec<RangeInclusive<u64>> {
 }
 
 /// A list of the host's; an absent one is empty.
+/// As long as such a file is, mostly: with less it is read by small pieces.
+const PAGE: usize = 4096;
+
 fn list(path: &Path) -> Result<String, Error> {
     let failed = |e: std::io::Error| {
         let errno = Errno::new(e.raw_os_error().unwrap_or_default());
@@ -154,7 +157,7 @@ fn list(path: &Path) -> Result<String, Error> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(String::new()),
         file => file.map_err(failed)?,
     };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(PAGE);
     file.take(MAX_LIST + 1).read_to_end(&mut bytes).map_err(failed)?;
     match bytes.len() as u64 > MAX_LIST {
         true => Err(failed(Errno::EFBIG.into())),
