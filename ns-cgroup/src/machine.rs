@@ -6,6 +6,7 @@ use crate::enable::Enabled;
 use crate::errno::{Errno, errno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hierarchy::Hierarchy;
+use crate::join::Joined;
 use crate::name::Name;
 use crate::remove::rmdir;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Uid, chownat, fchown, flock, fstat, openat, statat};
@@ -39,8 +40,6 @@ const PLACE: &str = "nskit";
 const PAYLOAD: &str = "payload";
 /// Others remove `nskit` while we make a cgroup in it: each of them does so once.
 const TRIES: u32 = 100;
-/// Joining processes at the same time.
-const MOST_JOINED: u32 = 4096;
 
 impl Machine {
     /// Makes `nskit/NAME` below the root of the hierarchy or, where the caller may not, below the cgroup that is delegated to it
@@ -137,18 +136,9 @@ impl Machine {
         Cgroup::open(&self.cgroup, &word(PAYLOAD)?)
     }
 
-    /// Makes a cgroup for one more process that joins the machine, `join-N`: under the same limits and device program, beside the guest's
-    /// root cgroup, which takes no processes once its systemd passes controllers on. Remove it when the process has ended; the ones that
-    /// others left empty are used again.
-    pub fn join(&self) -> Result<Cgroup> {
-        for n in 0..MOST_JOINED {
-            let name = word(&format!("join-{n}"))?;
-            match Cgroup::create(&self.cgroup, &name) {
-                Err(e) if e.errno() == Some(Errno::EEXIST) => {}
-                made => return made,
-            }
-        }
-        Err(Error::refused(ErrorKind::Busy, "join", self.cgroup.path(), format!("{MOST_JOINED} processes have joined it already")))
+    /// Makes a cgroup for one more process that joins the machine.
+    pub fn join(&self) -> Result<Joined> {
+        Joined::create_in(&self.cgroup)
     }
 
     /// Kills whatever is in the machine and waits until it has ended; false where the time ran out first, because of a process stuck in
@@ -205,11 +195,11 @@ fn leave(place: Cgroup) -> Result<()> {
 }
 
 /// `flock(2)` on a machine's directory.
-struct Lock(Cgroup);
+pub(crate) struct Lock(Cgroup);
 
 impl Lock {
     /// The directory must still be the one that has the name: another process may have removed it meanwhile.
-    fn take(cgroup: &Cgroup, place: &Cgroup, name: &Name) -> Result<Lock> {
+    pub(crate) fn take(cgroup: &Cgroup, place: &Cgroup, name: &Name) -> Result<Lock> {
         let fail = |call, e| Error::call("lock cgroup", cgroup.path(), call, errno(e));
         let lock = cgroup.try_clone()?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| match errno(e) {

@@ -33,15 +33,16 @@ fn only_a_containers_devices_can_be_opened_or_made() {
     let machine = Machine::create_below(&scratch, &name("box")).unwrap();
     DeviceRules::container().compile().attach(machine.cgroup()).unwrap();
     assert_eq!(machine.cgroup().device_programs().unwrap(), 1);
-    for cgroup in [machine.payload(0, 0).unwrap(), machine.join().unwrap()] {
-        assert_eq!(open_in(&cgroup, c"/dev/null", OFlags::RDWR), 0);
-        assert_eq!(open_in(&cgroup, c"/dev/urandom", OFlags::RDONLY), 0);
-        assert_eq!(open_in(&cgroup, c"/dev/kmsg", OFlags::RDONLY), libc::EPERM);
-        assert_eq!(make_in(&cgroup, DeviceType::Char, 1, 3), (0, 0));
+    let (payload, joined) = (machine.payload(0, 0).unwrap(), machine.join().unwrap());
+    for cgroup in [&payload, joined.cgroup()] {
+        assert_eq!(open_in(cgroup, c"/dev/null", OFlags::RDWR), 0);
+        assert_eq!(open_in(cgroup, c"/dev/urandom", OFlags::RDONLY), 0);
+        assert_eq!(open_in(cgroup, c"/dev/kmsg", OFlags::RDONLY), libc::EPERM);
+        assert_eq!(make_in(cgroup, DeviceType::Char, 1, 3), (0, 0));
         // The memory, the loop control, and a disk.
-        assert_eq!(make_in(&cgroup, DeviceType::Char, 1, 1), (libc::EPERM, libc::EPERM));
-        assert_eq!(make_in(&cgroup, DeviceType::Char, 10, 237), (libc::EPERM, libc::EPERM));
-        assert_eq!(make_in(&cgroup, DeviceType::Block, 7, 0), (libc::EPERM, libc::EPERM));
+        assert_eq!(make_in(cgroup, DeviceType::Char, 1, 1), (libc::EPERM, libc::EPERM));
+        assert_eq!(make_in(cgroup, DeviceType::Char, 10, 237), (libc::EPERM, libc::EPERM));
+        assert_eq!(make_in(cgroup, DeviceType::Block, 7, 0), (libc::EPERM, libc::EPERM));
     }
     machine.remove().unwrap();
 }

@@ -82,7 +82,7 @@ fn processes_are_limited() {
     assert_eq!(refused, Some(libc::EAGAIN));
     assert_eq!(machine.cgroup().statistics().unwrap().pids, Some(3));
     // A joining process is under the same limit.
-    assert!(try_start(&machine.join().unwrap(), sleep_forever).is_err());
+    assert!(try_start(machine.join().unwrap().cgroup(), sleep_forever).is_err());
     drop(children);
     assert!(machine.cgroup().wait_empty(SOON).unwrap());
     machine.remove().unwrap();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{SOON, Scratch, name, sleep_forever, start};
-use ns_cgroup::{Cgroup, Controllers, DeviceRules, Errno, ErrorKind, Hierarchy, Limit, Limits, Machine};
+use ns_cgroup::{Cgroup, Controllers, DeviceRules, Errno, ErrorKind, Hierarchy, Joined, Limit, Limits, Machine};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 
@@ -94,10 +94,30 @@ fn joining_processes_have_cgroups_of_their_own() {
     let scratch = Scratch::new();
     let machine = Machine::create_below(&scratch, &name("box")).unwrap();
     let (a, b) = (machine.join().unwrap(), machine.join().unwrap());
-    assert!(a.path().ends_with("box/join-0") && b.path().ends_with("box/join-1"));
-    a.remove().unwrap();
-    assert!(machine.join().unwrap().path().ends_with("box/join-0"));
+    let ends = |joined: &Joined, name: &str| assert!(joined.cgroup().path().ends_with(format!("box/{name}")), "{joined:?}");
+    ends(&a, "join-0");
+    ends(&b, "join-1");
+    assert!(a.remove().unwrap());
+    let hierarchy = Hierarchy::find().unwrap();
+    ends(&Joined::create(&hierarchy, machine.cgroup().path()).unwrap(), "join-0");
+    // What was left empty is used again; where a service goes on it isn't, and neither is it removed.
+    let a = machine.join().unwrap();
+    ends(&a, "join-0");
+    let service = start(a.cgroup(), sleep_forever);
+    assert!(!a.remove().unwrap());
+    let c = machine.join().unwrap();
+    ends(&c, "join-2");
+    drop((b, c));
+    assert_eq!(Joined::collect(machine.cgroup()).unwrap(), 2);
+    drop(service);
+    let held = machine.join().unwrap();
+    ends(&held, "join-0");
+    assert_eq!(Joined::collect(machine.cgroup()).unwrap(), 0);
+    let path = machine.cgroup().path().to_path_buf();
     machine.remove().unwrap();
+    assert!(held.remove().unwrap_or(true), "a machine that has ended takes its cgroups along");
+    assert_eq!(Joined::create(&hierarchy, &path).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Joined::create(&hierarchy, "/etc".as_ref()).unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 #[test]
