@@ -65,10 +65,13 @@
 #![deny(unsafe_code)]
 
 mod address;
+mod autoconf;
 mod bridge;
 mod change;
 mod channel;
+mod dhcp;
 mod error;
+mod frame;
 mod ifname;
 mod ipnet;
 mod link;
@@ -81,20 +84,27 @@ pub mod message;
 mod netns;
 #[cfg(test)]
 mod oracle;
+mod packet;
+mod poll;
+#[cfg(test)]
+mod random;
 pub mod reply;
 mod route;
 #[cfg(feature = "plan")]
 #[allow(unsafe_code, reason = "a step's promise")]
 mod route_socket;
+mod router;
 mod siphash;
 mod socket;
 mod sys;
 mod veth;
 
 pub use address::{Address, AddressEntry, AddressFlags, Scope};
+pub use autoconf::Autoconf;
 pub use bridge::Bridge;
 pub use change::Change;
 pub use channel::Answer;
+pub use dhcp::Dhcp;
 pub use error::{Error, Kind, Result};
 pub use ifname::{AltName, IfName};
 pub use ipnet::IpNet;
@@ -103,6 +113,7 @@ pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
 pub use netns::in_namespace;
 pub use route::{Destination, Route, RouteEntry, RouteKind, RouteTable};
+pub use router::Router;
 pub use socket::Socket;
 pub use veth::{Veth, VethPair};
 
