@@ -63,7 +63,8 @@ impl Autoconf {
         let socket = PacketSocket::open(WHAT, link, &filter(&[&DHCP, &SOLICITATION]))?;
         let poll = Poll::open(WHAT)?;
         poll.add(socket.as_fd(), 0, EventFlags::IN)?;
-        let mut autoconf = Autoconf { socket, poll, mac, dhcp, router, bucket: Bucket::new(BURST, RATE, Instant::now()), due: VecDeque::new() };
+        let mut autoconf =
+            Autoconf { socket, poll, mac, dhcp, router, bucket: Bucket::new(BURST, RATE, Instant::now()), due: VecDeque::new() };
         autoconf.schedule(Instant::now())?;
         Ok(autoconf)
     }
@@ -131,8 +132,6 @@ impl AsFd for Autoconf {
 }
 
 /// IPv4, whole, UDP, to the servers' port.
-const DHCP: [Test; 5] =
-    [Test::Untagged, Test::Half(12, 0x0800), Test::Byte(23, 17), Test::NoBits(20, 0x3fff), Test::HalfAfterIpv4(2, 67)];
+const DHCP: [Test; 5] = [Test::Untagged, Test::Half(12, 0x0800), Test::Byte(23, 17), Test::NoBits(20, 0x3fff), Test::HalfAfterIpv4(2, 67)];
 /// IPv6, ICMPv6 without headers before it, hop limit 255, a router solicitation.
-const SOLICITATION: [Test; 5] =
-    [Test::Untagged, Test::Half(12, 0x86dd), Test::Byte(20, 58), Test::Byte(21, 255), Test::Byte(54, 133)];
+const SOLICITATION: [Test; 5] = [Test::Untagged, Test::Half(12, 0x86dd), Test::Byte(20, 58), Test::Byte(21, 255), Test::Byte(54, 133)];

@@ -76,7 +76,11 @@ impl Dhcp {
     pub fn domain(self, domain: &str) -> Result<Dhcp> {
         let fits = (1..=253).contains(&domain.len()) && domain.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
         if !fits {
-            return Err(Error::refused(ErrorKind::Invalid, format_args!("domain {domain:?}"), "letters, digits, hyphens and dots make one"));
+            return Err(Error::refused(
+                ErrorKind::Invalid,
+                format_args!("domain {domain:?}"),
+                "letters, digits, hyphens and dots make one",
+            ));
         }
         Ok(Dhcp { domain: Some(domain.to_owned()), ..self })
     }

@@ -100,7 +100,8 @@ fn pseudo6(addresses: &[u8], message: &[u8]) -> Vec<u8> {
 /// The Internet checksum (RFC 1071); zero over what carries the right one. Only the last part may have an odd length.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let pairs = parts.iter().flat_map(|part| part.chunks(2));
-    let sum: u64 = pairs.map(|pair| u64::from(pair.first().copied().unwrap_or(0)) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum();
+    let sum: u64 =
+        pairs.map(|pair| u64::from(pair.first().copied().unwrap_or(0)) << 8 | u64::from(pair.get(1).copied().unwrap_or(0))).sum();
     let mut sum = sum;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -54,7 +54,8 @@ impl Poll {
     /// What is ready now, 64 at most; the timer, once it has fired, is told by `wake_at` alone.
     pub fn ready(&mut self) -> Result<Vec<Ready>> {
         let mut events = Vec::with_capacity(AT_ONCE);
-        retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec::default()))).doing(self.what, "epoll_wait")?;
+        retry_on_intr(|| epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&Timespec::default())))
+            .doing(self.what, "epoll_wait")?;
         if events.iter().any(|e| e.data.u64() == TIMER) {
             self.rest()?;
         }

@@ -103,7 +103,9 @@ fn the_answer_says_all_that_was_set() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    for (address, prefix, server) in [("10.0.0.2", 31, "10.0.0.3"), ("10.0.0.2", 24, "10.0.1.1"), ("10.0.0.2", 24, "10.0.0.2"), ("1.2.3.4", 0, "4.3.2.1")] {
+    for (address, prefix, server) in
+        [("10.0.0.2", 31, "10.0.0.3"), ("10.0.0.2", 24, "10.0.1.1"), ("10.0.0.2", 24, "10.0.0.2"), ("1.2.3.4", 0, "4.3.2.1")]
+    {
         assert!(Dhcp::new(address.parse().unwrap(), prefix, server.parse().unwrap()).is_err());
     }
     for domain in ["", "a b", "a\n", &"x".repeat(254)] {
