@@ -96,6 +96,7 @@ mod route_socket;
 mod router;
 mod siphash;
 mod socket;
+mod subnet;
 mod sys;
 mod veth;
 
@@ -115,6 +116,7 @@ pub use netns::in_namespace;
 pub use route::{Destination, Route, RouteEntry, RouteKind, RouteTable};
 pub use router::Router;
 pub use socket::Socket;
+pub use subnet::{Lease, Leases, MemberLease, Purpose, Subnet};
 pub use veth::{Veth, VethPair};
 
 #[cfg(feature = "plan")]

@@ -88,6 +88,11 @@ impl MachineId {
         MachineId(bytes)
     }
 
+    /// The bytes.
+    pub const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Reads `/etc/machine-id`. [`Kind::Invalid`] where it is missing, empty or `uninitialized`.
     pub fn of_host() -> Result<MachineId> {
         let operation = "read /etc/machine-id";
