@@ -4,6 +4,7 @@
 use crate::raw::{self, Errno};
 use crate::step::{Call, Child, Fault, Mark, Slot, Step, Wires};
 use linux_raw_sys::general as sys;
+use rustix::io::retry_on_intr;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -170,11 +171,11 @@ impl Locked {
     /// Does it now: `unshare(CLONE_NEWNS)`, `chdir("/")`, `mount("/", MS_REC|MS_SLAVE)`, `mount("/", MS_REC|MS_SHARED)`.
     pub fn apply(&self) -> Result<(), Fault> {
         Unshare(Namespaces::MOUNT).apply()?;
-        rustix::process::chdir(c"/").call("chdir")?;
+        retry_on_intr(|| rustix::process::chdir(c"/")).call("chdir")?;
         // Slaves first: without a user namespace of its own the copy is a peer of the builder's mounts, and what is mounted inside would
         // appear there.
-        mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).call("mount")?;
-        mount_change(c"/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).call("mount")
+        retry_on_intr(|| mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)).call("mount")?;
+        retry_on_intr(|| mount_change(c"/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)).call("mount")
     }
 }
 

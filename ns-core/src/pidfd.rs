@@ -6,6 +6,7 @@ use crate::namespace::{Kind, NsFd};
 use crate::raw::{self, Errno};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -20,7 +21,8 @@ impl PidFd {
     pub fn open(pid: u32) -> Result<PidFd, Error> {
         let what = || format!("open a pidfd of process {pid}");
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| Error::call(what(), Errno::ESRCH))?;
-        let fd = pidfd_open(number, PidfdFlags::empty()).map_err(|e| Error::call(what(), Errno::new(e.raw_os_error())))?;
+        let fd =
+            retry_on_intr(|| pidfd_open(number, PidfdFlags::empty())).map_err(|e| Error::call(what(), Errno::new(e.raw_os_error())))?;
         Ok(PidFd(fd))
     }
 
@@ -80,7 +82,7 @@ impl PidFd {
         let what = || format!("open the {} namespace of a process", kind.name());
         let gone = || Error::call(what(), Errno::ESRCH);
         let path = format!("/proc/{}/ns/{}", self.pid().ok_or_else(gone)?, kind.name());
-        let fd = open(Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let fd = retry_on_intr(|| open(Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
         let fd = fd.map_err(|e| Error::call(what(), Errno::new(e.raw_os_error())))?;
         if self.has_ended() {
             return Err(gone());

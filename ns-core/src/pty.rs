@@ -14,6 +14,7 @@ use crate::step::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
 use linux_raw_sys::general::__NR_ioctl;
 use linux_raw_sys::ioctl::{TIOCGPTN, TIOCSPTLCK};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fchmod, fchown, openat2};
+use rustix::io::retry_on_intr;
 use rustix::process::{Gid, Uid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use std::fmt;
@@ -84,7 +85,7 @@ impl Pty {
     pub fn make(&self, devpts: BorrowedFd<'_>) -> Result<ChildPty, Fault> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let stay = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let master = openat2(devpts, c"ptmx", flags, Mode::empty(), stay).map(ChildFd::from).call("openat2")?;
+        let master = retry_on_intr(|| openat2(devpts, c"ptmx", flags, Mode::empty(), stay)).map(ChildFd::from).call("openat2")?;
         match self.prepare(master.as_fd()) {
             Ok(slave) => Ok(ChildPty { master, slave }),
             Err(fault) => {
@@ -101,7 +102,7 @@ impl Pty {
         }
         unlock(master).call("ioctl TIOCSPTLCK")?;
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let slave = ioctl_tiocgptpeer(master, flags).map(ChildFd::from).call("ioctl TIOCGPTPEER")?;
+        let slave = retry_on_intr(|| ioctl_tiocgptpeer(master, flags)).map(ChildFd::from).call("ioctl TIOCGPTPEER")?;
         match self.hand_over(slave.as_fd()) {
             Ok(()) => Ok(slave),
             Err(fault) => {
@@ -113,9 +114,9 @@ impl Pty {
 
     fn hand_over(&self, slave: BorrowedFd<'_>) -> Result<(), Fault> {
         if let Some((uid, gid)) = self.owner {
-            fchown(slave, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
+            retry_on_intr(|| fchown(slave, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))).call("fchown")?;
         }
-        self.mode.map_or(Ok(()), |mode| fchmod(slave, Mode::from_raw_mode(mode)).call("fchmod"))
+        self.mode.map_or(Ok(()), |mode| retry_on_intr(|| fchmod(slave, Mode::from_raw_mode(mode))).call("fchmod"))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::MountFlags;
 use crate::shown::Shown;
 use ns_core::{Call, ChildFd, Fault, raw};
+use rustix::io::retry_on_intr;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -93,7 +94,7 @@ impl Filesystem {
 
     /// The same; `more` configures what is no string.
     pub(crate) fn fsmount_with(&self, more: impl FnOnce(BorrowedFd<'_>) -> Result<(), Fault>) -> Result<ChildFd, Fault> {
-        let context = fsopen(self.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC).map(ChildFd::from).call("fsopen")?;
+        let context = retry_on_intr(|| fsopen(self.kind.as_c_str(), FsOpenFlags::FSOPEN_CLOEXEC)).map(ChildFd::from).call("fsopen")?;
         let mounted = self.configure(context.as_fd(), more);
         context.close();
         mounted
@@ -104,9 +105,9 @@ impl Filesystem {
             param.set(context).map_err(|fault| in_kernel_words(context, fault, param.key.to_bytes()))?;
         }
         more(context)?;
-        fsconfig_create(context).call("fsconfig").map_err(|fault| in_kernel_words(context, fault, b""))?;
+        retry_on_intr(|| fsconfig_create(context)).call("fsconfig").map_err(|fault| in_kernel_words(context, fault, b""))?;
         let flags = MountAttrFlags::from_bits_retain(self.flags.bits() as u32);
-        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+        retry_on_intr(|| fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags))
             .map(ChildFd::from)
             .call("fsmount")
             .map_err(|fault| in_kernel_words(context, fault, b""))
@@ -115,11 +116,11 @@ impl Filesystem {
 
 impl Param {
     fn set(&self, context: BorrowedFd<'_>) -> Result<(), Fault> {
-        match &self.value {
+        let set = || match &self.value {
             Some(value) => fsconfig_set_string(context, self.key.as_c_str(), value.as_c_str()),
             None => fsconfig_set_flag(context, self.key.as_c_str()),
-        }
-        .call("fsconfig")
+        };
+        retry_on_intr(set).call("fsconfig")
     }
 }
 

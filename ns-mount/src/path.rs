@@ -7,6 +7,7 @@ use crate::owner::Owner;
 use crate::shown::Shown;
 use ns_core::{Call, ChildFd, Errno, Fault};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, openat2};
+use rustix::io::retry_on_intr;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -105,7 +106,7 @@ impl InRoot {
     /// `openat2(root, path, {O_PATH|O_CLOEXEC, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS})`, below /dev, /proc, /sys, /run and /tmp with
     /// `RESOLVE_NO_SYMLINKS` too. Linux 5.6. In the child, or anywhere.
     ///
-    /// Symbolic links of the tree are followed as the container would follow them. `EAGAIN` is retried 128 times; `ELOOP`: a link where a
+    /// Symbolic links of the tree are followed as the container would follow them. `EAGAIN` and `EINTR` are retried 128 times; `ELOOP`: a link where a
     /// file system of ours belongs.
     pub fn open(&self, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
         self.resolve(root, &self.whole)
@@ -124,7 +125,7 @@ impl InRoot {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | links;
         for _ in 0..RETRIES {
             match openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map(ChildFd::from) {
-                Err(rustix::io::Errno::AGAIN) => {}
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
                 answer => return answer.call("openat2").map_err(|fault| self.explained(fault)),
             }
         }
@@ -171,8 +172,8 @@ impl Part {
     fn make(&self, dir: BorrowedFd<'_>, kind: MountPoint) -> Result<(), Fault> {
         let name = self.name.as_c_str();
         let made = match kind {
-            MountPoint::Directory => mkdirat(dir, name, Mode::from_raw_mode(0o755)).call("mkdirat"),
-            MountPoint::File => mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0).call("mknodat"),
+            MountPoint::Directory => retry_on_intr(|| mkdirat(dir, name, Mode::from_raw_mode(0o755))).call("mkdirat"),
+            MountPoint::File => retry_on_intr(|| mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)).call("mknodat"),
         };
         made.map_err(|fault| match fault.errno {
             Errno::EEXIST => fault.saying(b"a symbolic link that leads nowhere is in the way"),

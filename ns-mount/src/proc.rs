@@ -10,6 +10,7 @@ use crate::tree::with;
 use linux_raw_sys::general::{__NR_ioctl, CLONE_FILES, CLONE_NEWPID};
 use ns_core::raw::{self, CloneArgs, OnExec};
 use ns_core::{Call, Child, ChildFd, Errno, Fault, Slot, Step, Wires};
+use rustix::io::retry_on_intr;
 use rustix::mount::fsconfig_set_fd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
@@ -47,14 +48,14 @@ impl Proc {
     /// `fsconfig(FSCONFIG_SET_FD, "pidns", ..)`: `ENOTTY` or `EINVAL` where the kernel doesn't know it.
     fn by_parameter(&self, payload: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
         with(process_namespace(payload)?, |namespace| {
-            self.0.filesystem().fsmount_with(|context| fsconfig_set_fd(context, c"pidns", namespace).call("fsconfig"))
+            self.0.filesystem().fsmount_with(|context| retry_on_intr(|| fsconfig_set_fd(context, c"pidns", namespace)).call("fsconfig"))
         })
     }
 
     /// The helper puts the mount on a descriptor of this table, taken beforehand.
     fn by_helper(&self, payload: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
         let own = Pid::from_raw(raw::getpid()).ok_or(Fault::new("getpid", Errno::ESRCH))?;
-        let own = pidfd_open(own, PidfdFlags::empty()).map(ChildFd::from).call("pidfd_open")?;
+        let own = retry_on_intr(|| pidfd_open(own, PidfdFlags::empty())).map(ChildFd::from).call("pidfd_open")?;
         let place = raw::dup_above(payload, 3).map(ChildFd::from_raw).call("fcntl");
         let mounted = place.and_then(|place| match self.help(payload, own.as_fd(), place.as_raw_fd()) {
             Ok(()) => Ok(place),

@@ -7,6 +7,7 @@ use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_PRIVATE};
 use ns_core::raw::{self, MountAttr, mount_setattr};
 use ns_core::{Call, Child, ChildFd, Fault, Mark, Slot, Step, Wires};
 use rustix::fs::{Mode, OFlags, fstatfs, open};
+use rustix::io::retry_on_intr;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
@@ -30,7 +31,7 @@ impl PrivateHost {
 }
 
 fn slash() -> Result<ChildFd, Fault> {
-    open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(ChildFd::from).call("open")
+    retry_on_intr(|| open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())).map(ChildFd::from).call("open")
 }
 
 // SAFETY: system calls on constants and the stack.
@@ -88,7 +89,7 @@ impl Root {
     /// `EINVAL` of the id map: see [`id_mappable`](crate::id_mappable).
     pub fn attach(&self, tree: BorrowedFd<'_>, user_ns: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
         let below = if self.read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-        let writable = fstatfs(tree).call("fstatfs")?.f_flags as u64 & u64::from(MOUNT_ATTR_RDONLY) == 0;
+        let writable = retry_on_intr(|| fstatfs(tree)).call("fstatfs")?.f_flags as u64 & u64::from(MOUNT_ATTR_RDONLY) == 0;
         id_mapped(tree, self.flags | below, Reach::Below, user_ns)?;
         if self.read_only && writable {
             let back = MountAttr { clear: MountFlags::RDONLY.bits(), ..MountAttr::default() };

@@ -10,6 +10,7 @@ use crate::tmpfs::{Tmpfs, What};
 use crate::tree::{attach, bind_of, with};
 use ns_core::{Call, Child, ChildFd, Errno, Fault, Slot, Step, Wires};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{chdir, fchdir};
 use std::ffi::CStr;
@@ -120,15 +121,15 @@ fn attach_one(clone: &Result<ChildFd, Fault>, mount: BorrowedFd<'_>, name: &CStr
         Err(fault) if fault.errno == Errno::ENOENT => return Ok(()),
         Err(fault) => return Err(*fault),
     };
-    let onto = openat(mount, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map(ChildFd::from);
+    let onto = retry_on_intr(|| openat(mount, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())).map(ChildFd::from);
     with(onto.call("openat")?, |onto| attach(clone, onto))
 }
 
 /// By the working directory: umount2(2) takes no descriptor.
 fn unmount_it(mount: BorrowedFd<'_>) -> Result<(), Fault> {
-    fchdir(mount).call("fchdir")?;
-    let done = unmount(c".", UnmountFlags::DETACH).call("umount2");
-    chdir(c"/").call("chdir")?;
+    retry_on_intr(|| fchdir(mount)).call("fchdir")?;
+    let done = retry_on_intr(|| unmount(c".", UnmountFlags::DETACH)).call("umount2");
+    retry_on_intr(|| chdir(c"/")).call("chdir")?;
     done
 }
 

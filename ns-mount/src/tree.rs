@@ -7,6 +7,7 @@ use crate::shown::Shown;
 use linux_raw_sys::general::MS_PRIVATE;
 use ns_core::raw::{MountAttr, mount_setattr};
 use ns_core::{Call, ChildFd, Fault};
+use rustix::io::retry_on_intr;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -48,7 +49,7 @@ pub fn detach(dir: BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd, Error> {
 pub(crate) fn clone_of(dir: BorrowedFd<'_>, path: &CStr, reach: Reach) -> Result<ChildFd, Fault> {
     let below = if reach == Reach::Below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | below;
-    rustix::mount::open_tree(dir, path, flags).map(ChildFd::from).call("open_tree")
+    retry_on_intr(|| rustix::mount::open_tree(dir, path, flags)).map(ChildFd::from).call("open_tree")
 }
 
 /// Private, with these flags, while detached.
@@ -88,7 +89,7 @@ pub(crate) fn bind_of(dir: BorrowedFd<'_>, path: &CStr, flags: MountFlags) -> Re
 /// `move_mount(mount, "", onto, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)`. `onto` was opened in this mount namespace.
 pub(crate) fn attach(mount: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", onto, c"", flags).call("move_mount")
+    retry_on_intr(|| rustix::mount::move_mount(mount, c"", onto, c"", flags)).call("move_mount")
 }
 
 /// Calls `then` with a descriptor, and closes it whatever came of it.
@@ -101,5 +102,5 @@ pub(crate) fn with<T>(fd: ChildFd, then: impl FnOnce(BorrowedFd<'_>) -> Result<T
 /// Whether the descriptor is of a directory.
 pub(crate) fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Fault> {
     use rustix::fs::{FileType, fstat};
-    fstat(fd).call("fstat").map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    retry_on_intr(|| fstat(fd)).call("fstat").map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }

@@ -6,6 +6,7 @@ use super::{Exec, File, Program};
 use crate::raw::{self, Errno, SigSet};
 use crate::step::{Call, ChildFd, Fault};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::retry_on_intr;
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
@@ -17,8 +18,9 @@ impl Exec {
         // A joiner's is the program's own to enter.
         let Some(path) = self.directory.as_deref().filter(|_| !self.is_by_joiner()) else { return Ok(()) };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let found = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS).map(ChildFd::from).call("chdir")?;
-        let entered = rustix::process::fchdir(found.as_fd()).call("fchdir");
+        let found =
+            retry_on_intr(|| openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)).map(ChildFd::from).call("chdir")?;
+        let entered = retry_on_intr(|| rustix::process::fchdir(found.as_fd())).call("fchdir");
         found.close();
         entered
     }

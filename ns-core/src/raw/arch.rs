@@ -7,14 +7,30 @@ const fn decode(answer: isize) -> Result<usize, Errno> {
     if answer < 0 && answer >= -4095 { Err(Errno::new(-answer as i32)) } else { Ok(answer as usize) }
 }
 
-/// Six-argument system call.
+/// Six-argument system call, repeated on `EINTR`: by file systems of others any call that takes a path can be interrupted, and what a
+/// child does has no signal to be interrupted for.
 ///
 /// # Safety
 /// The arguments must be valid for the call: pointers live for as long as the kernel uses them, and what the call does to the process
-/// (new threads of control, changed memory) is what the caller's code expects.
-#[cfg(target_arch = "x86_64")]
+/// (new threads of control, changed memory) is what the caller's code expects. It has no effect where it answers `EINTR`.
 #[inline]
 pub unsafe fn syscall(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: the caller answers for it.
+        let answer = unsafe { once(number, args) };
+        if answer != Err(Errno::EINTR) {
+            return answer;
+        }
+    }
+}
+
+/// The same, once: for a call that has done its work where it answers `EINTR`.
+///
+/// # Safety
+/// That of [`syscall`].
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(super) unsafe fn once(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
     let answer: isize;
     // SAFETY: the kernel clobbers rcx and r11 only; the caller answers for the arguments.
     unsafe {
@@ -25,14 +41,13 @@ pub unsafe fn syscall(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
     decode(answer)
 }
 
-/// Six-argument system call.
+/// The same, once: for a call that has done its work where it answers `EINTR`.
 ///
 /// # Safety
-/// The arguments must be valid for the call: pointers live for as long as the kernel uses them, and what the call does to the process
-/// (new threads of control, changed memory) is what the caller's code expects.
+/// That of [`syscall`].
 #[cfg(target_arch = "aarch64")]
 #[inline]
-pub unsafe fn syscall(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
+pub(super) unsafe fn once(number: u32, args: [usize; 6]) -> Result<usize, Errno> {
     let answer: isize;
     // SAFETY: the kernel preserves all registers but x0; the caller answers for the arguments.
     unsafe {

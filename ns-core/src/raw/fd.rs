@@ -1,13 +1,14 @@
 //! `close(2)`, `close_range(2)`, `dup3(2)`, `fcntl(2)` F_DUPFD_CLOEXEC, `read(2)`, `write(2)`.
 
+use super::arch::once;
 use super::{Errno, syscall};
 use linux_raw_sys::general::{__NR_close, __NR_close_range, __NR_dup3, __NR_fcntl, __NR_read, __NR_write, F_DUPFD_CLOEXEC, O_CLOEXEC};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// `close(fd)`: the descriptor is gone whatever the answer, so there is none.
+/// `close(fd)`: the descriptor is gone whatever the answer, `EINTR` too, so there is none.
 pub fn close(fd: RawFd) {
     // SAFETY: closing touches no memory; a wrong number is EBADF.
-    let _ = unsafe { syscall(__NR_close, [fd as usize, 0, 0, 0, 0, 0]) };
+    let _ = unsafe { once(__NR_close, [fd as usize, 0, 0, 0, 0, 0]) };
 }
 
 /// `close_range(first, last, 0)`: closes every descriptor from `first` to `last`, both included. Linux 5.9.
@@ -41,24 +42,14 @@ pub enum OnExec {
     Keep,
 }
 
-/// `read(fd, buffer)`, repeated on `EINTR`.
+/// `read(fd, buffer)`.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the kernel writes at most the buffer's length into it.
-        let answer = unsafe { syscall(__NR_read, [fd.as_raw_fd() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) };
-        if answer != Err(Errno::EINTR) {
-            return answer;
-        }
-    }
+    // SAFETY: the kernel writes at most the buffer's length into it.
+    unsafe { syscall(__NR_read, [fd.as_raw_fd() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
-/// `write(fd, bytes)`, repeated on `EINTR`; one call, since files of /proc and cgroups take a value whole.
+/// `write(fd, bytes)`; one call, since files of /proc and cgroups take a value whole.
 pub fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
-    loop {
-        // SAFETY: the kernel reads at most the slice's length.
-        let answer = unsafe { syscall(__NR_write, [fd.as_raw_fd() as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) };
-        if answer != Err(Errno::EINTR) {
-            return answer;
-        }
-    }
+    // SAFETY: the kernel reads at most the slice's length.
+    unsafe { syscall(__NR_write, [fd.as_raw_fd() as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) }
 }

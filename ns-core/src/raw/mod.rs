@@ -1,6 +1,6 @@
 //! The calls that rustix lacks or allocates in, as inline system calls: every function here may run in a child between clone and exec.
 //!
-//! They retry nothing but `EINTR` where the call can be repeated, and return the kernel's number.
+//! They retry nothing but `EINTR`, and return the kernel's number.
 
 mod arch;
 mod errno;

@@ -84,25 +84,17 @@ pub struct WaitId {
     pub status: i32,
 }
 
-/// `waitid(P_PIDFD, pidfd, info, WEXITED|__WALL[|WNOHANG])`, repeated on `EINTR`: reaps. `None`: still running. Linux 5.4.
+/// `waitid(P_PIDFD, pidfd, info, WEXITED|__WALL[|WNOHANG])`: reaps. `None`: still running. Linux 5.4.
 pub fn waitid(pidfd: BorrowedFd<'_>, block: bool) -> Result<Option<WaitId>, Errno> {
     let options = WEXITED | __WALL | if block { 0 } else { WNOHANG };
-    loop {
-        // SAFETY: an all-zero siginfo is what WNOHANG leaves behind.
-        let mut info: siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: `info` lives during the call.
-        let answer =
-            unsafe { syscall(__NR_waitid, [P_PIDFD as usize, pidfd.as_raw_fd() as usize, &raw mut info as usize, options as usize, 0, 0]) };
-        match answer {
-            Err(Errno::EINTR) => continue,
-            Err(e) => return Err(e),
-            Ok(_) => {}
-        }
-        // SAFETY: waitid fills the SIGCHLD form of the union, or leaves zeros.
-        let (signo, code, status) = unsafe {
-            let fields = &info.__bindgen_anon_1.__bindgen_anon_1;
-            (fields.si_signo, fields.si_code, fields._sifields._sigchld._status)
-        };
-        return Ok((signo != 0).then_some(WaitId { code, status }));
-    }
+    // SAFETY: an all-zero siginfo is what WNOHANG leaves behind.
+    let mut info: siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` lives during the call.
+    unsafe { syscall(__NR_waitid, [P_PIDFD as usize, pidfd.as_raw_fd() as usize, &raw mut info as usize, options as usize, 0, 0]) }?;
+    // SAFETY: waitid fills the SIGCHLD form of the union, or leaves zeros.
+    let (signo, code, status) = unsafe {
+        let fields = &info.__bindgen_anon_1.__bindgen_anon_1;
+        (fields.si_signo, fields.si_code, fields._sifields._sigchld._status)
+    };
+    Ok((signo != 0).then_some(WaitId { code, status }))
 }

@@ -10,6 +10,7 @@ use crate::link::{Kind, Link, Message};
 use crate::raw::{self, Errno, WaitId};
 use crate::step::{Call, Child, ChildFd, Fault, Mark, Slot};
 use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_NEWPID, CLONE_PARENT, SIGCHLD, SIGKILL};
+use rustix::io::retry_on_intr;
 use rustix::process::DumpableBehavior;
 use std::os::fd::RawFd;
 
@@ -43,7 +44,7 @@ fn birth(start: &mut Start<'_>) -> Result<RawFd, Fault> {
         // Of that namespace only: the outside list keeps the caller's rights. What is born there is a copy of the caller, which those who
         // are there already must not look into.
         raw::setns(borrow(fd), CLONE_NEWPID).call("setns")?;
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).call("prctl PR_SET_DUMPABLE")?;
+        retry_on_intr(|| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)).call("prctl PR_SET_DUMPABLE")?;
     }
     let mut args = payload::clone_args(start.plan, start.cgroup);
     if !start.plan.kept {
@@ -61,7 +62,7 @@ fn build(start: &mut Start<'_>, link: Link, payload: RawFd) -> Result<(), Troubl
     // Exclusive ends: with a copy here nobody would see the payload's end.
     raw::close(start.payload_link);
     raw::close(start.payload_peer);
-    link.send_with(&Message::new(Kind::Pid, 0), borrow(payload)).map_err(|_| Trouble::CallerGone)?;
+    link.send_with(&Message::new(Kind::Pid, 0), borrow(payload)).map_err(Trouble::of_caller)?;
     let mut table = std::mem::take(&mut start.outside);
     // SAFETY: a child; the table's descriptors are its own.
     let child = unsafe { Child::new(table.as_mut_slice(), Some(link)) };

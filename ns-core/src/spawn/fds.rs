@@ -70,5 +70,9 @@ impl Numbered<'_> {
 
 /// Numbers below 3 are where programs expect their stdio: a caller may have closed them.
 pub(super) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(failed("duplicate a descriptor")) }
+    if fd.as_raw_fd() > 2 {
+        Ok(fd)
+    } else {
+        rustix::io::retry_on_intr(|| rustix::io::fcntl_dupfd_cloexec(&fd, 3)).map_err(failed("duplicate a descriptor"))
+    }
 }

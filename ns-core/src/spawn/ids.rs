@@ -4,6 +4,7 @@
 use crate::raw::{self, Errno};
 use crate::step::{Call, ChildFd, Fault};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -49,7 +50,9 @@ impl Name {
 }
 
 fn open_at(dir: BorrowedFd<'_>, name: &Name, flags: OFlags) -> Result<ChildFd, Fault> {
-    openat(dir, name.as_c_str(), flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).map(ChildFd::from).call("openat")
+    retry_on_intr(|| openat(dir, name.as_c_str(), flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))
+        .map(ChildFd::from)
+        .call("openat")
 }
 
 /// The number of a pidfd's process in the pid namespace of `proc`: `Pid:` of `self/fdinfo/FD`. The builder may live in another.

@@ -82,8 +82,8 @@ fn execute(exec: &Exec, link: Link, stub: RawFd, file: RawFd) -> Trouble {
     if let Err(fault) = exec.enter_directory() {
         return Trouble::Fault(fault);
     }
-    if link.send(&Message::new(Kind::Ready, 0)).is_err() {
-        return Trouble::CallerGone;
+    if let Err(fault) = link.send(&Message::new(Kind::Ready, 0)) {
+        return Trouble::of_caller(fault);
     }
     if let Err(fault) = exec.reset_signals() {
         return Trouble::Fault(fault);

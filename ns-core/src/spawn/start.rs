@@ -9,6 +9,7 @@ use crate::plan::{Compiled, List};
 use crate::step::Slot;
 use rustix::event::epoll;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -36,7 +37,8 @@ pub(super) struct Start<'a> {
 }
 
 fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
-    let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed("socketpair"))?;
+    let (a, b) = retry_on_intr(|| socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None))
+        .map_err(failed("socketpair"))?;
     Ok((high(a)?, high(b)?))
 }
 
@@ -55,13 +57,14 @@ pub(super) struct Descriptors {
 impl Descriptors {
     pub fn open() -> Result<Descriptors, Error> {
         let proc = open_proc()?;
-        let null = open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()).map_err(failed("open /dev/null"))?;
+        let null = retry_on_intr(|| open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()))
+            .map_err(failed("open /dev/null"))?;
         let caller = high(PidFd::of_self()?.into())?;
         let (builder, payload) = (pair()?, pair()?);
         // Before the clone, as all that can fail: afterwards there is somebody to end.
-        let events = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create1"))?;
+        let events = retry_on_intr(|| epoll::create(epoll::CreateFlags::CLOEXEC)).map_err(failed("epoll_create1"))?;
         for link in [&builder.0, &payload.0] {
-            let added = epoll::add(&events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+            let added = retry_on_intr(|| epoll::add(&events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN));
             added.map_err(failed("epoll_ctl"))?;
         }
         Ok(Descriptors { builder, payload, peers: pair()?, proc: high(proc)?, null: high(null)?, caller, events })
@@ -72,8 +75,9 @@ impl Descriptors {
 /// caller's, which must be procfs.
 pub(super) fn open_proc() -> Result<OwnedFd, Error> {
     own_proc().or_else(|_| {
-        let proc = open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed("open /proc"))?;
-        match rustix::fs::fstatfs(&proc) {
+        let proc = retry_on_intr(|| open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()))
+            .map_err(failed("open /proc"))?;
+        match retry_on_intr(|| rustix::fs::fstatfs(&proc)) {
             Ok(found) if found.f_type as u64 == PROC_SUPER_MAGIC => Ok(proc),
             Ok(_) => Err(Error::refused("start: /proc is no procfs: mount one")),
             Err(e) => Err(failed("statfs /proc")(e)),
@@ -84,10 +88,10 @@ pub(super) fn open_proc() -> Result<OwnedFd, Error> {
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 fn own_proc() -> rustix::io::Result<OwnedFd> {
-    let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(context.as_fd())?;
+    let context = retry_on_intr(|| fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC))?;
+    retry_on_intr(|| fsconfig_create(context.as_fd()))?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    retry_on_intr(|| fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes))
 }
 
 pub(super) fn prepare<'a>(plan: &'a Compiled, given: &Numbered<'_>, own: &Descriptors, positions: &'a Positions, stub: RawFd) -> Start<'a> {

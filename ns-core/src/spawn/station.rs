@@ -9,6 +9,7 @@ use crate::plan::{Compiled, List, Op};
 use crate::raw;
 use crate::step::{Call, Child, Fault, Mark, Slot};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::net::RecvFlags;
 use std::os::fd::AsFd;
 
@@ -20,6 +21,18 @@ pub(super) enum Trouble {
     PeerGone,
     /// Nobody is left to tell.
     CallerGone,
+}
+
+impl Trouble {
+    /// Of what could not be sent to the caller.
+    pub fn of_caller(fault: Fault) -> Trouble {
+        Trouble::of(fault, Trouble::CallerGone)
+    }
+
+    /// Only these two numbers say that nobody is there to hear; with any other one, leaving without a word leaves the other one waiting.
+    fn of(fault: Fault, gone: Trouble) -> Trouble {
+        if matches!(fault.errno, raw::Errno::EPIPE | raw::Errno::ECONNRESET) { gone } else { Trouble::Fault(fault) }
+    }
 }
 
 impl From<Fault> for Trouble {
@@ -69,13 +82,13 @@ impl<'p> Station<'p> {
     fn say(&mut self, start: &Context<'_>, mark: Mark) -> Result<(), Trouble> {
         let message = Message::new(Kind::Mark, start.number(mark));
         if self.side == Side::Inside {
-            self.link.send(&message).map_err(|_| Trouble::CallerGone)?;
+            self.link.send(&message).map_err(Trouble::of_caller)?;
             // A builder that waits for nothing more may be done already; one that died is noticed at "built".
             let _ = self.peer.map(|peer| peer.send(&message));
             return Ok(());
         }
         match self.peer {
-            Some(peer) => peer.send(&message).map_err(|_| Trouble::PeerGone),
+            Some(peer) => peer.send(&message).map_err(|fault| Trouble::of(fault, Trouble::PeerGone)),
             None => Ok(()),
         }
     }
@@ -91,7 +104,7 @@ impl<'p> Station<'p> {
 
     fn pause(&mut self, list: &List, op: &Op) -> Result<(), Trouble> {
         let position = list.ops.iter().position(|other| std::ptr::eq(other, op)).unwrap_or_default();
-        self.link.send(&Message::new(Kind::Pause, position as u32)).map_err(|_| Trouble::CallerGone)?;
+        self.link.send(&Message::new(Kind::Pause, position as u32)).map_err(Trouble::of_caller)?;
         self.paused += 1;
         while self.proceeded < self.paused {
             self.listen(PollFlags::IN)?;
@@ -170,5 +183,5 @@ pub(super) fn ended_within(pidfd: std::os::fd::RawFd, milliseconds: i64) -> bool
     let fd = borrow(pidfd);
     let mut fds = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
     let limit = rustix::event::Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
-    poll(&mut fds, Some(&limit)).is_ok_and(|n| n > 0)
+    retry_on_intr(|| poll(&mut fds, Some(&limit))).is_ok_and(|n| n > 0)
 }

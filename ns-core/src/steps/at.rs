@@ -4,6 +4,7 @@
 use crate::error::Error;
 use crate::step::{Call, Child, ChildFd, Fault, Slot, Wires};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::retry_on_intr;
 use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -62,7 +63,7 @@ impl At {
 
 fn open(dir: Option<BorrowedFd<'_>>, path: &CStr, flags: OFlags, mode: Mode) -> Result<ChildFd, Fault> {
     let inside = if dir.is_some() { ResolveFlags::IN_ROOT } else { ResolveFlags::empty() };
-    openat2(dir.unwrap_or(CWD), path, flags | OFlags::CLOEXEC, mode, inside | ResolveFlags::NO_MAGICLINKS)
+    retry_on_intr(|| openat2(dir.unwrap_or(CWD), path, flags | OFlags::CLOEXEC, mode, inside | ResolveFlags::NO_MAGICLINKS))
         .map(ChildFd::from)
         .call("openat2")
 }

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::step::{Call, Child, Fault, Step};
+use rustix::io::retry_on_intr;
 use std::fmt;
 
 /// `__NEW_UTS_LEN`: longest name that the kernel takes.
@@ -55,14 +56,14 @@ impl Domainname {
 impl Hostname {
     /// Does it now.
     pub fn apply(&self) -> Result<(), Fault> {
-        rustix::system::sethostname(self.0.as_bytes()).call("sethostname")
+        retry_on_intr(|| rustix::system::sethostname(self.0.as_bytes())).call("sethostname")
     }
 }
 
 impl Domainname {
     /// Does it now.
     pub fn apply(&self) -> Result<(), Fault> {
-        rustix::system::setdomainname(self.0.as_bytes()).call("setdomainname")
+        retry_on_intr(|| rustix::system::setdomainname(self.0.as_bytes())).call("setdomainname")
     }
 }
 

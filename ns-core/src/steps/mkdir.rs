@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::raw::Errno;
 use crate::step::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
 use rustix::fs::{Mode, OFlags, fchmod, fchown, mkdirat, openat};
+use rustix::io::retry_on_intr;
 use rustix::process::{Gid, Uid};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -76,20 +77,20 @@ impl Mkdir {
     }
 
     fn make_in(&self, parent: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
-        match mkdirat(parent, self.at.name(), Mode::from_raw_mode(self.mode & 0o700)).call("mkdirat") {
+        match retry_on_intr(|| mkdirat(parent, self.at.name(), Mode::from_raw_mode(self.mode & 0o700))).call("mkdirat") {
             Err(fault) if !(self.or_existing && fault.errno == Errno::EEXIST) => return Err(fault),
             _ => {}
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(parent, self.at.name(), flags, Mode::empty()).map(ChildFd::from).call("openat")
+        retry_on_intr(|| openat(parent, self.at.name(), flags, Mode::empty())).map(ChildFd::from).call("openat")
     }
 
     /// Owner first: a change of it clears set-id bits.
     fn finish(&self, made: BorrowedFd<'_>) -> Result<(), Fault> {
         if let Some((uid, gid)) = self.owner {
-            fchown(made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
+            retry_on_intr(|| fchown(made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))).call("fchown")?;
         }
-        fchmod(made, Mode::from_raw_mode(self.mode)).call("fchmod")
+        retry_on_intr(|| fchmod(made, Mode::from_raw_mode(self.mode))).call("fchmod")
     }
 }
 

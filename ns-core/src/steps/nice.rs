@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::step::{Call, Child, Fault, Step};
+use rustix::io::retry_on_intr;
 use std::fmt;
 
 /// `setpriority(PRIO_PROCESS, 0, value)`, `setpriority(2)`: lower than RLIMIT_NICE allows is `EACCES` without CAP_SYS_NICE.
@@ -23,7 +24,7 @@ impl Nice {
 impl Nice {
     /// Does it now, for the calling thread.
     pub fn apply(&self) -> Result<(), Fault> {
-        rustix::process::setpriority_process(None, i32::from(self.0)).call("setpriority")
+        retry_on_intr(|| rustix::process::setpriority_process(None, i32::from(self.0))).call("setpriority")
     }
 }
 

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::raw::Errno;
 use crate::step::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -38,7 +39,7 @@ impl OomScoreAdj {
 impl OomScoreAdj {
     /// Does it now; `proc` is the root of a proc mount that shows the calling process.
     pub fn apply(&self, proc: BorrowedFd<'_>) -> Result<(), Fault> {
-        let file = openat(proc, c"self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
+        let file = retry_on_intr(|| openat(proc, c"self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty()));
         let file = file.map(ChildFd::from).call("openat")?;
         let answer = crate::raw::write(file.as_fd(), self.text.get(..self.len).unwrap_or_default());
         file.close();

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::raw::Errno;
 use crate::step::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
 use rustix::fs::{FileType, OFlags, fstat, fstatfs};
+use rustix::io::retry_on_intr;
 use rustix::termios::tcgetattr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -104,7 +105,7 @@ impl Open {
 }
 
 fn is_terminal(fd: BorrowedFd<'_>) -> Result<(), Fault> {
-    tcgetattr(fd).map(drop).call("ioctl TCGETS")
+    retry_on_intr(|| tcgetattr(fd)).map(drop).call("ioctl TCGETS")
 }
 
 fn is_pty(fd: BorrowedFd<'_>) -> Result<(), Fault> {
@@ -112,9 +113,9 @@ fn is_pty(fd: BorrowedFd<'_>) -> Result<(), Fault> {
     const SLAVES: std::ops::RangeInclusive<u32> = 136..=143;
     const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
     is_terminal(fd)?;
-    let stat = fstat(fd).call("fstat")?;
+    let stat = retry_on_intr(|| fstat(fd)).call("fstat")?;
     let slave = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && SLAVES.contains(&rustix::fs::major(stat.st_rdev));
-    let devpts = fstatfs(fd).call("fstatfs")?.f_type as u64 == DEVPTS_SUPER_MAGIC;
+    let devpts = retry_on_intr(|| fstatfs(fd)).call("fstatfs")?.f_type as u64 == DEVPTS_SUPER_MAGIC;
     match slave && devpts {
         true => Ok(()),
         false => Err(Fault::new("fstat", Errno::ENOTTY).saying(b"not the slave of a pty, on a devpts")),

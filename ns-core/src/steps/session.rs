@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
 use crate::step::{Call, Child, Fault, Slot, Step, Wires};
+use rustix::io::retry_on_intr;
 use rustix::process::{ioctl_tiocsctty, setpgid, setsid};
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -27,8 +28,8 @@ impl Session {
 
     /// Does it now; `tty` in place of the slot's terminal.
     pub fn apply(&self, tty: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
-        setsid().map(drop).call("setsid")?;
-        tty.map_or(Ok(()), |tty| ioctl_tiocsctty(tty).call("ioctl TIOCSCTTY"))
+        retry_on_intr(|| setsid()).map(drop).call("setsid")?;
+        tty.map_or(Ok(()), |tty| retry_on_intr(|| ioctl_tiocsctty(tty)).call("ioctl TIOCSCTTY"))
     }
 }
 
@@ -60,7 +61,7 @@ pub struct ProcessGroup;
 impl ProcessGroup {
     /// Does it now.
     pub fn apply(&self) -> Result<(), Fault> {
-        setpgid(None, None).call("setpgid")
+        retry_on_intr(|| setpgid(None, None)).call("setpgid")
     }
 }
 

@@ -5,6 +5,7 @@ use super::at::c_string_or_empty;
 use crate::error::Error;
 use crate::step::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
 use rustix::fs::{AtFlags, Mode, OFlags, chownat, fchmod, openat};
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, bind, listen, socket_with, sockopt::set_socket_passcred};
 use rustix::process::{Gid, Uid, fchdir, umask};
 use std::fmt;
@@ -34,7 +35,7 @@ impl SocketType {
 
 /// `socket(AF_UNIX, type|SOCK_CLOEXEC)` into a slot, `unix(7)`; bound, listening, sent to the caller where asked.
 ///
-/// It is bound by name in a directory's descriptor, which may be that of a mount that is not attached yet: `fchdir(dir)`,
+/// It is bound by name in a directory's descriptor, which may be that of a mount that is not attached yet: `retry_on_intr(|| fchdir(dir))`,
 /// `bind("name")`, and back. So the working directory and the umask are others for a moment; called alone in a threaded program, it
 /// belongs on a thread that has unshared `CLONE_FS`.
 ///
@@ -123,7 +124,9 @@ impl Socket {
 impl Socket {
     /// Does it now; `dir` in place of the slot's directory.
     pub fn make(&self, dir: Option<BorrowedFd<'_>>) -> Result<ChildFd, Fault> {
-        let socket = socket_with(AddressFamily::UNIX, self.kind.raw(), SocketFlags::CLOEXEC, None).map(ChildFd::from).call("socket")?;
+        let socket = retry_on_intr(|| socket_with(AddressFamily::UNIX, self.kind.raw(), SocketFlags::CLOEXEC, None))
+            .map(ChildFd::from)
+            .call("socket")?;
         match self.prepare(socket.as_fd(), dir) {
             Ok(()) => Ok(socket),
             Err(fault) => {
@@ -135,33 +138,35 @@ impl Socket {
 
     fn prepare(&self, socket: BorrowedFd<'_>, dir: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
         if self.credentials {
-            set_socket_passcred(socket, true).call("setsockopt SO_PASSCRED")?;
+            retry_on_intr(|| set_socket_passcred(socket, true)).call("setsockopt SO_PASSCRED")?;
         }
         if let (Some(bound), Some(dir)) = (&self.bound, dir) {
             self.bind_in(socket, bound, dir)?;
         }
-        self.backlog.map_or(Ok(()), |backlog| listen(socket, backlog).call("listen"))
+        self.backlog.map_or(Ok(()), |backlog| retry_on_intr(|| listen(socket, backlog)).call("listen"))
     }
 
     /// The socket's own mode becomes that of the name, less the umask: set before, nobody connects in between.
     fn bind_in(&self, socket: BorrowedFd<'_>, bound: &Bound, dir: BorrowedFd<'_>) -> Result<(), Fault> {
-        fchmod(socket, Mode::from_raw_mode(self.mode)).call("fchmod")?;
-        let before = openat(rustix::fs::CWD, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        retry_on_intr(|| fchmod(socket, Mode::from_raw_mode(self.mode))).call("fchmod")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let before = retry_on_intr(|| openat(rustix::fs::CWD, c".", flags, Mode::empty()));
         let before = before.map(ChildFd::from).call("openat")?;
         let answer = bind_here(socket, &bound.address, dir);
-        let back = fchdir(before.as_fd()).call("fchdir");
+        let back = retry_on_intr(|| fchdir(before.as_fd())).call("fchdir");
         before.close();
         answer?;
         back?;
         let Some((uid, gid)) = self.owner else { return Ok(()) };
-        chownat(dir, bound.name.as_c_str(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW).call("fchownat")
+        retry_on_intr(|| chownat(dir, bound.name.as_c_str(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW))
+            .call("fchownat")
     }
 }
 
 fn bind_here(socket: BorrowedFd<'_>, address: &SocketAddrUnix, dir: BorrowedFd<'_>) -> Result<(), Fault> {
-    fchdir(dir).call("fchdir")?;
+    retry_on_intr(|| fchdir(dir)).call("fchdir")?;
     let mask = umask(Mode::empty());
-    let answer = bind(socket, address).call("bind");
+    let answer = retry_on_intr(|| bind(socket, address)).call("bind");
     umask(mask);
     answer
 }

@@ -5,6 +5,7 @@ use super::at::{At, c_string_or_empty};
 use crate::error::Error;
 use crate::step::{Call, Child, Fault, Slot, Step, Wires};
 use rustix::fs::symlinkat;
+use rustix::io::retry_on_intr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -44,7 +45,7 @@ impl Symlink {
     /// Does it now; `dir` in place of the slot's directory.
     pub fn apply(&self, dir: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
         let parent = self.at.parent(dir)?;
-        let answer = symlinkat(self.target.as_c_str(), parent.as_fd(), self.at.name());
+        let answer = retry_on_intr(|| symlinkat(self.target.as_c_str(), parent.as_fd(), self.at.name()));
         parent.close();
         answer.call("symlinkat")
     }

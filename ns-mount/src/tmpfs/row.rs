@@ -11,6 +11,7 @@ use ns_core::{Call, ChildFd, Errno, Fault, raw};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, major, makedev, minor, mkdirat, mknodat, openat, statat, symlinkat,
 };
+use rustix::io::retry_on_intr;
 use std::ffi::CString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -48,12 +49,12 @@ impl Row {
     /// Makes the entry in the mount, while the umask is 0.
     pub fn make(&self, mount: BorrowedFd<'_>, owner: Owner) -> Result<Made, Fault> {
         match &self.what {
-            What::Dir => mkdirat(mount, self.path.as_c_str(), self.mode()).call("mkdirat")?,
+            What::Dir => retry_on_intr(|| mkdirat(mount, self.path.as_c_str(), self.mode())).call("mkdirat")?,
             What::File(bytes) => self.write(mount, bytes)?,
             What::Uuid => self.write(mount, &random_uuid()?)?,
             What::Fifo => self.node(mount, FileType::Fifo, 0)?,
             What::Socket => self.node(mount, FileType::Socket, 0)?,
-            What::Link(target) => symlinkat(target.as_c_str(), mount, self.path.as_c_str()).call("symlinkat")?,
+            What::Link(target) => retry_on_intr(|| symlinkat(target.as_c_str(), mount, self.path.as_c_str())).call("symlinkat")?,
             What::Char(major, minor) => return self.device(mount, FileType::CharacterDevice, makedev(*major, *minor), owner),
             What::Block(major, minor) => return self.device(mount, FileType::BlockDevice, makedev(*major, *minor), owner),
         }
@@ -66,7 +67,7 @@ impl Row {
     }
 
     fn node(&self, mount: BorrowedFd<'_>, kind: FileType, device: u64) -> Result<(), Fault> {
-        mknodat(mount, self.path.as_c_str(), kind, self.mode(), device).call("mknodat")
+        retry_on_intr(|| mknodat(mount, self.path.as_c_str(), kind, self.mode(), device)).call("mknodat")
     }
 
     fn device(&self, mount: BorrowedFd<'_>, kind: FileType, device: u64, owner: Owner) -> Result<Made, Fault> {
@@ -79,7 +80,7 @@ impl Row {
 
     fn write(&self, mount: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(mount, self.path.as_c_str(), flags, self.mode()).map(ChildFd::from).call("openat")?;
+        let file = retry_on_intr(|| openat(mount, self.path.as_c_str(), flags, self.mode())).map(ChildFd::from).call("openat")?;
         with(file, |file| {
             let mut left = bytes;
             while !left.is_empty() {
@@ -96,7 +97,7 @@ impl Row {
             return Ok(());
         }
         let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-        chownat(mount, self.path.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).call("fchownat")
+        retry_on_intr(|| chownat(mount, self.path.as_c_str(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)).call("fchownat")
     }
 
     /// Binds the host's node onto a stand-in; nothing where the entry is no stand-in.
@@ -106,20 +107,20 @@ impl Row {
             What::Block(major, minor) => (FileType::BlockDevice, (major, minor)),
             _ => return Ok(()),
         };
-        let entry = statat(mount, self.path.as_c_str(), AtFlags::SYMLINK_NOFOLLOW).call("fstatat")?;
+        let entry = retry_on_intr(|| statat(mount, self.path.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)).call("fstatat")?;
         if FileType::from_raw_mode(entry.st_mode) != FileType::RegularFile {
             return Ok(());
         }
         let node = clone_of(CWD, &self.host, Reach::This)?;
         with(node, |node| {
-            let found = fstat(node).call("fstat")?;
+            let found = retry_on_intr(|| fstat(node)).call("fstat")?;
             let same = FileType::from_raw_mode(found.st_mode) == kind && (major(found.st_rdev), minor(found.st_rdev)) == device;
             if !same {
                 return Err(Fault::new("open_tree", Errno::ENODEV).saying(b"the host's node of this name is another device"));
             }
             harmless(node, MountFlags::NOSUID | MountFlags::NOEXEC, Reach::This)?;
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let onto = openat(mount, self.path.as_c_str(), flags, Mode::empty()).map(ChildFd::from).call("openat")?;
+            let onto = retry_on_intr(|| openat(mount, self.path.as_c_str(), flags, Mode::empty())).map(ChildFd::from).call("openat")?;
             with(onto, |onto| attach(node, onto))
         })
     }
