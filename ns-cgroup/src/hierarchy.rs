@@ -190,7 +190,7 @@ fn not_mounted(kind: Kind) -> Error {
 }
 
 /// The line of version 2 is `0::PATH`.
-fn own_path(text: &[u8]) -> Option<PathBuf> {
+pub(crate) fn own_path(text: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     let line = text.split(|&b| b == b'\n').find_map(|l| l.strip_prefix(b"0::"))?;
     line.starts_with(b"/").then(|| PathBuf::from(std::ffi::OsStr::from_bytes(line)))

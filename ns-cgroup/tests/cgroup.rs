@@ -179,3 +179,27 @@ fn controllers_are_refused_where_processes_are_in_the_way() {
     scratch.enable(Controllers::MEMORY | Controllers::PIDS).unwrap().all().unwrap();
     assert_eq!(scratch.enabled().unwrap(), Controllers::MEMORY | Controllers::PIDS);
 }
+
+/// What a container has frozen beside the process's way stays as it is; a cgroup below that has this one's name leads nobody astray.
+#[test]
+fn one_process_is_thawed_on_its_way_down_and_no_other() {
+    let scratch = Scratch::new();
+    let same = scratch.path().file_name().unwrap().to_str().unwrap().to_owned();
+    let middle = Cgroup::create(&scratch, &name(&same)).unwrap();
+    let own = Cgroup::create(&middle, &name("own")).unwrap();
+    let beside = Cgroup::create(&middle, &name("beside")).unwrap();
+    let child = start(&own, sleep_forever);
+    let other = start(&beside, sleep_forever);
+    for cgroup in [&*scratch, &middle, &own, &beside] {
+        cgroup.freeze(SOON).unwrap();
+    }
+    scratch.thaw_process(child.pid).unwrap();
+    assert!(own.events_fd().unwrap().wait(Some(SOON), |e| !e.frozen).unwrap());
+    let frozen = [&*scratch, &middle, &own, &beside].map(|cgroup| cgroup.is_frozen().unwrap());
+    assert_eq!(frozen, [false, false, false, true]);
+    scratch.thaw_process(other.pid).unwrap();
+    assert!(!beside.is_frozen().unwrap());
+    let e = scratch.thaw_process(std::process::id()).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::NotFound, "{e}");
+    assert!(scratch.thaw_process(u32::MAX).is_err());
+}

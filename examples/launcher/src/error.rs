@@ -28,6 +28,8 @@ pub enum Kind {
     Damaged,
     /// A call on the host failed.
     Host,
+    /// What was killed does not end: a process is stuck in the kernel.
+    Stuck,
 }
 
 impl Error {

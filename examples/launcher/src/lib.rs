@@ -11,6 +11,7 @@
 //! | [`sealed`] | running from a copy of ourselves that nobody can write to |
 //! | [`report`] | how a payload's end is told, and the exit code that says it |
 //! | [`assemble`] | the recipe: settings and guest made into a plan |
+//! | [`stat`] | a process's line in `/proc` |
 //! | [`supervise`] | a container from its start to its end, over reboots |
 //! | [`escape`] | strings of others, made safe to print |
 //! | [`usage`] | what is wrong with a command line, in one line |
@@ -28,6 +29,7 @@ pub mod registry;
 pub mod report;
 pub mod sealed;
 pub mod settings;
+pub mod stat;
 pub mod supervise;
 pub mod usage;
 

@@ -3,12 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
-use super::{Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command};
+use super::{Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command, stop_timeout};
+use crate::report::Signal;
 use crate::usage::one_line;
 use crate::{Error, escape::Escaped};
 
@@ -39,6 +39,9 @@ where
     if matches.value("console")?.is_some_and(|mode| mode == "help") {
         return Ok(Parsed::Print(ConsoleMode::WORDS.map(|(word, _)| format!("{word}\n")).concat()));
     }
+    if matches.value("kill-signal")?.is_some_and(|signal| signal == "help" || signal == "list") {
+        return Ok(Parsed::Print(Signal::all().map(|signal| format!("SIG{signal}\n")).collect()));
+    }
     settings(&matches, cwd).map(Parsed::Run)
 }
 
@@ -54,7 +57,8 @@ fn settings(matches: &Matches, cwd: &Path) -> Result<Settings, Error> {
         read_only: matches.flag("read-only"),
         notify_ready: matches.text("notify-ready")?.map_or(Ok(false), |value| boolean("notify-ready", value))?,
         console: console(matches)?,
-        stop_timeout: matches.text("stop-timeout")?.map_or(Ok(Settings::STOP_TIMEOUT), seconds)?,
+        kill_signal: matches.text("kill-signal")?.map(kill_signal).transpose()?,
+        stop_timeout: matches.text("stop-timeout")?.map_or(Ok(Some(Settings::STOP_TIMEOUT)), stop_timeout::parse)?,
         quiet: matches.flag("quiet"),
         dry_run: matches.flag("dry-run"),
     })
@@ -182,11 +186,8 @@ fn boolean(name: &str, value: &str) -> Result<bool, Error> {
     }
 }
 
-fn seconds(value: &str) -> Result<Duration, Error> {
-    let digits = value.bytes().all(|b| b.is_ascii_digit());
-    let seconds: Option<u32> = digits.then(|| value.parse().ok()).flatten().filter(|n| *n > 0);
-    let wrong = || invalid("stop-timeout", value.as_ref()).hint("expected a number of seconds, at least 1");
-    seconds.map(|n| Duration::from_secs(n.into())).ok_or_else(wrong)
+fn kill_signal(value: &str) -> Result<Signal, Error> {
+    Signal::parse(value).map_err(|e| e.hint("--kill-signal=list shows the names"))
 }
 
 /// The canonical line, without the program's name.
@@ -209,7 +210,8 @@ pub(super) fn arguments(settings: &Settings) -> Vec<OsString> {
     }));
     line.extend(settings.console.map(|mode| option("console", mode.as_str())));
     line.push(option("notify-ready", if settings.notify_ready { "yes" } else { "no" }));
-    line.push(option("stop-timeout", settings.stop_timeout.as_secs().to_string()));
+    line.extend(settings.kill_signal.map(|signal| option("kill-signal", signal.to_string())));
+    line.push(option("stop-timeout", stop_timeout::show(settings.stop_timeout)));
     let switches = [("--read-only", settings.read_only), ("--quiet", settings.quiet), ("--dry-run", settings.dry_run)];
     line.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.into()));
     line.extend(payload_arguments(&settings.payload));

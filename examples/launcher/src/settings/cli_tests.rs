@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::Kind;
 
@@ -28,7 +30,8 @@ fn nothing_is_a_shell_in_the_current_directory() {
         read_only: false,
         notify_ready: false,
         console: None,
-        stop_timeout: Duration::from_secs(90),
+        kill_signal: None,
+        stop_timeout: Some(Duration::from_secs(90)),
         quiet: false,
         dry_run: false,
     };
@@ -105,7 +108,7 @@ fn binds_keep_the_order_of_the_line() {
 fn the_rest() {
     let settings = good(&["--read-only", "-q", "--quiet", "--dry-run", "--no-pager", "--notify-ready=on", "--stop-timeout=5", "-P"]);
     assert!(settings.read_only && settings.quiet && settings.dry_run && settings.notify_ready);
-    assert_eq!((settings.stop_timeout, settings.console), (Duration::from_secs(5), Some(ConsoleMode::Pipe)));
+    assert_eq!((settings.stop_timeout, settings.console), (Some(Duration::from_secs(5)), Some(ConsoleMode::Pipe)));
     for value in ["no", "false", "0", "off"] {
         assert!(!good(&["--notify-ready", value]).notify_ready);
     }
@@ -116,7 +119,7 @@ fn the_rest() {
 }
 
 /// Each with the words that its one line must hold.
-const BAD: [(&[&str], &str); 57] = [
+const BAD: [(&[&str], &str); 60] = [
     (&["--unknown"], "'--unknown'"),
     (&["--netwrok=host"], "'--network'"),
     (&["-x"], "'-x'"),
@@ -172,7 +175,10 @@ const BAD: [(&[&str], &str); 57] = [
     (&["--stop-timeout="], "--stop-timeout"),
     (&["--stop-timeout=0"], "'0'"),
     (&["--stop-timeout=-5"], "'-5'"),
-    (&["--stop-timeout=5s"], "'5s'"),
+    (&["--stop-timeout=5x"], "'5x'"),
+    (&["--kill-signal="], "--kill-signal"),
+    (&["--kill-signal=SIGFOO"], "'SIGFOO'; --kill-signal=list"),
+    (&["--kill-signal=0"], "'0'"),
     (&[""], "command"),
 ];
 
@@ -222,12 +228,13 @@ fn help_and_version_fit_a_screen() {
 
 #[test]
 fn settings_read_back_from_their_own_line() {
-    let lines: [&[&str]; 6] = [
+    let lines: [&[&str]; 7] = [
         &[],
         &["-D", "/srv/a", "-b", "-n", "--", "--unit=x"],
         &["-M", "m", "--network=host", "--private-users=7:9", "ls", "-l"],
         &["--network-bridge=br0", r"--bind=/a\:b:/c", "--bind-ro=/x:/y:norbind,idmap", "--bind=rel"],
-        &["--read-only", "-q", "--dry-run", "--console=passive", "--notify-ready=1", "--stop-timeout=7"],
+        &["--read-only", "-q", "--dry-run", "--console=passive", "--notify-ready=1", "--stop-timeout=7", "--kill-signal=sigrtmin+3"],
+        &["--stop-timeout=infinity", "--kill-signal=33", "-b"],
         &["--private-users=identity", "--", "-D"],
     ];
     for line in lines {

@@ -19,12 +19,13 @@ const NETWORK: &str = "Network";
 const MOUNTS: &str = "Mounts";
 const OUTPUT: &str = "Input and output";
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 21] = [
     ("directory", Some('D'), Some("PATH"), IMAGE, "The tree's directory; default: the current one"),
     ("read-only", None, None, IMAGE, "Mount the tree read-only"),
     ("boot", Some('b'), None, EXEC, "Boot: run the tree's init, ARGS are its arguments"),
     ("notify-ready", None, Some("BOOL"), EXEC, "Ready is when the payload says so"),
-    ("stop-timeout", None, Some("SECONDS"), EXEC, "Kill a payload that takes longer to stop (90)"),
+    ("kill-signal", None, Some("SIGNAL"), EXEC, "Ask the payload to stop by this; default: by its init"),
+    ("stop-timeout", None, Some("TIME"), EXEC, "Kill a payload that takes longer to stop (90)"),
     ("dry-run", None, None, EXEC, "Print what would be done, do nothing"),
     ("machine", Some('M'), Some("NAME"), IDENTITY, "The machine's name; default: the directory's"),
     ("private-users", None, Some("VALUE"), IDENTITY, "yes, pick (default), no, identity, START[:LEN]"),

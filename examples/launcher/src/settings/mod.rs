@@ -14,17 +14,21 @@ mod cli;
 mod command;
 mod name;
 mod network;
+mod stop_timeout;
 mod users;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::report::Signal;
+
 pub use bind::{Bind, BindOptions};
 pub(crate) use cli::root_refused;
 pub use cli::{Parsed, parse};
 pub use name::MachineName;
 pub use network::{IfName, Network};
+pub use stop_timeout::{parse as parse_stop_timeout, show as show_stop_timeout};
 pub use users::PrivateUsers;
 
 /// Everything that a start needs to know.
@@ -48,8 +52,10 @@ pub struct Settings {
     pub notify_ready: bool,
     /// `--console`, `--pipe`
     pub console: Option<ConsoleMode>,
-    /// `--stop-timeout`: from being asked to stop until the payload is killed.
-    pub stop_timeout: Duration,
+    /// `--kill-signal`: what asks the payload to stop; `None`: what its init understands.
+    pub kill_signal: Option<Signal>,
+    /// `--stop-timeout`: from being asked to stop until the payload is killed; `None`: for ever.
+    pub stop_timeout: Option<Duration>,
     /// `-q`: no line about what goes well.
     pub quiet: bool,
     /// `--dry-run`: print the plan, start nothing.

@@ -67,9 +67,14 @@ impl MachineCgroup {
         self.machine.payload(root.0, root.1).map_err(Error::host)
     }
 
-    /// Lets a payload that somebody has frozen hear a signal. One that can't be thawed doesn't hear it, and is killed at the limit.
-    pub fn thaw(&self) {
-        let _ = self.machine.cgroup().thaw();
+    /// Lets a process that somebody has frozen hear a signal. One that can't be thawed doesn't hear it, and is killed at the limit.
+    pub fn thaw(&self, pid: u32) {
+        let _ = self.machine.cgroup().thaw_process(pid);
+    }
+
+    /// What runs in it, or has ended and is not waited for. A list that can't be read is empty: it only serves to say more.
+    pub fn processes(&self) -> Vec<u32> {
+        self.machine.cgroup().procs_below().unwrap_or_default()
     }
 
     /// How often the kernel ended something in it for want of memory.

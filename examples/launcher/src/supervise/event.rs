@@ -2,13 +2,16 @@
 
 use super::boot::Boot;
 use super::prepare::Prepared;
+use super::requests::Requests;
 use super::signals::{Sent, Signals};
-use super::stop::{self, Expired, Stop};
+use super::stop::{CONTINUE, Expired, Stop};
+use super::stuck::Left;
 use crate::console::{EndOfInput, Event, Hotkey, PRESS, Pump, Terminal};
 use crate::escape::Escaped;
 use crate::notify::{Notifier, Receiver};
 use crate::report::{Ended, Signal, tell};
 use crate::settings::{ConsoleMode, Payload, Settings};
+use crate::stat::Stat;
 use crate::{Error, Kind};
 use ns_core::{Exit, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,6 +26,7 @@ struct Watch<'a> {
     /// Of the console, and of standard output and error where they are our terminal and there is no console.
     pumps: Vec<Pump>,
     terminal: Option<Terminal>,
+    requests: Requests,
     stop: Stop,
     told_ready: bool,
     /// When the start is over, and its code isn't needed any more.
@@ -64,6 +68,8 @@ impl Prepared<'_> {
                 continue;
             }
             watch.leave_terminal();
+            // One that was asked to stop has done so, in its own way.
+            let ended = if ended == Ended::Rebooted { Ended::PoweredOff } else { ended };
             super::report(settings, ended);
             return Ok(Last { ended, running: turn.running });
         }
@@ -77,7 +83,9 @@ impl<'a> Watch<'a> {
             crate::console::restore_on_panic();
             super::say(prepared.settings, PRESS);
         }
-        Ok(Watch { prepared, signals, notifier, pumps: Vec::new(), terminal: None, stop: Stop::No, told_ready: false, settled: None })
+        let requests = Requests::new(prepared.settings, prepared.init);
+        let (pumps, terminal, stop) = (Vec::new(), None, Stop::No);
+        Ok(Watch { prepared, signals, notifier, pumps, terminal, requests, stop, told_ready: false, settled: None })
     }
 
     fn settings(&self) -> &'a Settings {
@@ -218,7 +226,7 @@ impl<'a> Watch<'a> {
         match self.stop.expire(now) {
             Expired::Nothing => {}
             Expired::Signal(signal) => self.send(turn, Some(signal)),
-            Expired::Stuck => return Err(stuck(turn.pid)),
+            Expired::Look(last) => self.look(turn, last)?,
         }
         if happened.has(Who::Notify) {
             self.hear(turn)?;
@@ -237,20 +245,29 @@ impl<'a> Watch<'a> {
     fn obey(&mut self, turn: &Turn, event: Event) {
         let signal = match event {
             Event::Hotkey(Hotkey::Kill) => self.stop.kill(Instant::now()),
-            Event::Hotkey(Hotkey::PowerOff) => Some(stop::POWER_OFF),
-            Event::Hotkey(Hotkey::Reboot) => Some(stop::REBOOT),
+            Event::Hotkey(Hotkey::PowerOff) if self.requests.power_off.is_none() => {
+                return self.request_stop(turn, "^]^]p", Instant::now());
+            }
+            Event::Hotkey(Hotkey::PowerOff) => self.requests.power_off,
+            Event::Hotkey(Hotkey::Reboot) => self.requests.reboot.or_else(|| {
+                self.line("No signal asks this container's init to reboot.");
+                None
+            }),
             Event::InputEnded | Event::OutputEnded(_) | Event::Hangup => None,
         };
         self.send(turn, signal);
     }
 
     fn request_stop(&mut self, turn: &Turn, name: &str, now: Instant) {
-        let halt = matches!(self.settings().payload, Payload::Boot(_)).then_some(stop::HALT);
-        let signal = self.stop.request(halt, self.settings().stop_timeout, now);
-        if signal == Some(stop::HALT) {
-            self.line(&format!(
-                "Trying to halt container by sending SIGRTMIN+3 to container PID 1. Send {name} again to trigger immediate termination."
-            ));
+        let first = self.stop == Stop::No;
+        let signal = self.stop.request(self.requests.stop, self.settings().stop_timeout, now);
+        match (self.stop.asked(), self.prepared.init) {
+            (Some(asked), _) => self.line(&format!(
+                "Trying to halt container by sending SIG{} to container PID 1. Send {name} again to trigger immediate termination.",
+                Signal(asked)
+            )),
+            (None, Some(init)) if first => self.line(&format!("No signal asks this container's init ({}) to stop: it is killed.", init.kind)),
+            _ => {}
         }
         self.send(turn, signal);
     }
@@ -258,10 +275,19 @@ impl<'a> Watch<'a> {
     /// A payload that has just ended can't be sent anything: its end is what comes next.
     fn send(&self, turn: &Turn, signal: Option<i32>) {
         if let (Some(signal), Some(payload)) = (signal, turn.running.payload()) {
-            // A frozen payload hears nothing.
-            self.prepared.cgroup.iter().for_each(super::cgroup::MachineCgroup::thaw);
+            // A frozen payload hears nothing, nor does one that somebody has stopped.
+            self.prepared.cgroup.iter().for_each(|cgroup| cgroup.thaw(turn.pid));
             let _ = payload.signal(signal);
+            if Stat::of(turn.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.state == b'T')) {
+                let _ = payload.signal(CONTINUE);
+            }
         }
+    }
+
+    /// It was killed, and is still there.
+    fn look(&self, turn: &Turn, last: bool) -> Result<(), Error> {
+        let left = Left::of(self.prepared, turn.pid);
+        if last || left.is_stuck() { Err(left.error(turn.pid)) } else { Ok(()) }
     }
 
     fn hear(&mut self, turn: &Turn) -> Result<(), Error> {
@@ -275,8 +301,8 @@ impl<'a> Watch<'a> {
             }
             // Before its handlers are in place, init ignores signals: one that was sent too early is sent again.
             let listens = notice.ready || notice.signals_level.is_some_and(|level| level >= 2);
-            if listens && matches!(self.stop, Stop::Asked(_)) {
-                self.send(turn, Some(stop::HALT));
+            if listens {
+                self.send(turn, self.stop.asked());
             }
         }
         Ok(())
@@ -319,16 +345,6 @@ impl Happened {
     fn has(&self, who: Who) -> bool {
         !self.of(who).is_empty()
     }
-}
-
-/// It was killed, and is still there: the kernel says where it waits.
-fn stuck(pid: u32) -> Error {
-    let at = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    let at = if at.is_empty() || at == "0" { "somewhere".to_owned() } else { Escaped::text(&at).to_string() };
-    Error::new(
-        Kind::Host,
-        format!("The container was killed, but its process 1 (pid {pid}) waits in the kernel, at {at}, and does not end"),
-    )
 }
 
 fn ended(exit: Exit) -> Ended {

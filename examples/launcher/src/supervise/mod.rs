@@ -5,11 +5,13 @@ mod cgroup;
 mod event;
 mod network;
 mod prepare;
+mod requests;
 mod signals;
 mod stdio;
 mod stop;
+mod stuck;
 
-use crate::Error;
+use crate::{Error, Kind};
 use crate::report::{Ended, show, tell};
 use crate::settings::Settings;
 use prepare::Prepared;
@@ -29,10 +31,16 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
     }
     let last = prepared.supervise(signals);
     let (ended, running) = last.map_or_else(|e| (Err(e), None), |last| (Ok(last.ended), Some(last.running)));
-    let cleaned = prepared.clean(running);
-    let ended = ended?;
-    cleaned?;
-    Ok(ended.code())
+    match ended {
+        // What is stuck still uses the tree: its keeper holds the locks, and everything stays until that lets go.
+        Err(e) if e.kind() == Kind::Stuck => Err(e),
+        ended => {
+            let cleaned = prepared.clean(running);
+            let ended = ended?;
+            cleaned?;
+            Ok(ended.code())
+        }
+    }
 }
 
 /// What the payload does is nothing that the user who logged in here did: the audit's id of the login, which is inherited, is unset. A

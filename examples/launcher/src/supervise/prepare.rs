@@ -3,7 +3,7 @@
 use super::cgroup::MachineCgroup;
 use super::network;
 use crate::assemble::{Host, Site};
-use crate::guest::{IMAGE_DIRECTORIES, MachineId, Tree};
+use crate::guest::{IMAGE_DIRECTORIES, Init, MachineId, Tree};
 use crate::registry::{IdRange, Owner, Places, TreeLock};
 use crate::report::tell;
 use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
@@ -22,6 +22,8 @@ pub(super) struct Prepared<'a> {
     pub cgroup: Option<MachineCgroup>,
     pub veth: Option<Veth>,
     pub console: ConsoleMode,
+    /// What runs as process 1, where that is the tree's init.
+    pub init: Option<Init>,
     /// The container's root, as the host sees it.
     pub root: (u32, u32),
     pub plan: Sealed,
@@ -34,6 +36,7 @@ impl<'a> Prepared<'a> {
         let tree = open_tree(settings)?;
         tree.check(&settings.payload)?;
         let inits = if matches!(settings.payload, Payload::Boot(_)) { tree.inits()? } else { Vec::new() };
+        let init = inits.first().map(|program| tree.init(program));
         let machine_id = tree.machine_id()?.map_or_else(random_id, Ok)?;
         let root_user = tree.root_user()?;
         let veth = network::link(settings)?;
@@ -50,7 +53,7 @@ impl<'a> Prepared<'a> {
         let has_cgroup = cgroup.is_some() || settings.dry_run;
         let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
         match site.plan() {
-            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, veth, console, root, plan }),
+            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, veth, console, init, root, plan }),
             Err(e) => {
                 // The plan's error is the one to tell.
                 let _ = cgroup.map(MachineCgroup::remove);
