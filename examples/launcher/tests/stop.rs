@@ -138,7 +138,8 @@ fn a_frozen_init_is_thawed_and_asked() {
 #[test]
 fn what_does_not_hear_is_killed_when_time_is_up() {
     let deaf = "trap '' HUP INT QUIT USR1 USR2 TERM PWR 37 38 39";
-    let machine = with_init(&format!("{deaf}\n(setsid sh -c '{deaf}; (sleep 1000 &); kill -STOP $$' &)\necho ready\nwhile :; do sleep 1; done\n"));
+    let machine =
+        with_init(&format!("{deaf}\n(setsid sh -c '{deaf}; (sleep 1000 &); kill -STOP $$' &)\necho ready\nwhile :; do sleep 1; done\n"));
     let running = start(machine.spawn(["--stop-timeout=500ms", "--boot"]));
     running.payload().signal(Signal::SIGSTOP);
     freeze(&machine.cgroup().unwrap().join("payload"));
@@ -236,7 +237,10 @@ fn is_told(machine: &Machine, running: Started, stuck: support::Process, name: &
     let line = ended.stderr.lines().last().unwrap_or_default();
     let words = format!("ns-spawn: The container was killed, but 1 process is stuck in the kernel: pid {} ({name}), waiting in ", stuck.0);
     let place = line.strip_prefix(&words).unwrap_or_else(|| panic!("{words:?} does not begin {line:?}"));
-    assert!(place.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && place.contains("; the tree stays locked until that ends"), "{line}");
+    assert!(
+        place.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && place.contains("; the tree stays locked until that ends"),
+        "{line}"
+    );
     assert!(stuck.status("State").unwrap().starts_with('D'));
     let refused = machine.spawn(["true"]).run().expect(1).said("is currently busy");
     assert!(refused.stderr.contains(&format!("container {}, pid {launcher}", machine.name())), "{}", refused.stderr);

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
-use super::{Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command, stop_timeout};
+use super::{
+    Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command,
+    stop_timeout,
+};
 use crate::report::Signal;
 use crate::usage::one_line;
 use crate::{Error, escape::Escaped};

@@ -266,7 +266,9 @@ impl<'a> Watch<'a> {
                 "Trying to halt container by sending SIG{} to container PID 1. Send {name} again to trigger immediate termination.",
                 Signal(asked)
             )),
-            (None, Some(init)) if first => self.line(&format!("No signal asks this container's init ({}) to stop: it is killed.", init.kind)),
+            (None, Some(init)) if first => {
+                self.line(&format!("No signal asks this container's init ({}) to stop: it is killed.", init.kind))
+            }
             _ => {}
         }
         self.send(turn, signal);

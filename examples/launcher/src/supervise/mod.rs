@@ -11,9 +11,9 @@ mod stdio;
 mod stop;
 mod stuck;
 
-use crate::{Error, Kind};
 use crate::report::{Ended, show, tell};
 use crate::settings::Settings;
+use crate::{Error, Kind};
 use prepare::Prepared;
 use signals::Signals;
 
