@@ -216,7 +216,17 @@ fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
         until("a child of the second", within(5), || !children().is_empty());
         let stuck = [one, children()[0]];
         for process in stuck {
-            until("it is stuck", within(5), || process.status("State").is_some_and(|state| state.starts_with('D')));
+            // It also waits for its program to be read, but not for long.
+            let waits = || process.status("State").is_some_and(|state| state.starts_with('D'));
+            let stays = || {
+                (0..20).all(|_| {
+                    waits() && {
+                        std::thread::sleep(Duration::from_millis(5));
+                        true
+                    }
+                })
+            };
+            until("it is stuck", within(10), stays);
         }
         let keepers: Vec<_> = running.iter().map(Started::keeper).collect();
         running.iter().for_each(|running| running.process().signal(Signal::SIGTERM));
