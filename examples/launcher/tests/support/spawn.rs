@@ -35,6 +35,11 @@ impl Spawn {
         Spawn { program: launcher().into(), arguments: Vec::new(), environment, input: None, limit: within(60) }.args(arguments)
     }
 
+    /// Another program.
+    pub fn program<S: AsRef<OsStr>>(program: impl Into<OsString>, arguments: impl IntoIterator<Item = S>) -> Spawn {
+        Spawn { program: program.into(), ..Spawn::new(arguments) }
+    }
+
     /// More arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Spawn {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
