@@ -1,13 +1,14 @@
 //! A netlink socket of any protocol: requests out, the kernel's answers in.
 
 use crate::error::{Doing, Error, Kind, Result};
-use crate::message::{Batch, Message, Request};
+use crate::message::{Batch, Call, Flags, Message, Request};
 use crate::reply::{Ack, Reply, replies};
 use crate::sys;
 use linux_raw_sys::netlink as nl;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom, sendto, socket_with, sockopt};
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The kernel's address.
@@ -18,6 +19,8 @@ const AT_ONCE: usize = 64;
 const LISTINGS: usize = 16;
 /// The kernel's answers are at most 32 kB each, but for a link with hundreds of names.
 const LARGEST: usize = 1 << 16;
+/// A socket's send buffer takes at least this much at once (`net.core.wmem_default` is 212,992).
+const ROOM: usize = 100_000;
 
 /// One message that answers a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +34,17 @@ pub struct Answer {
 }
 
 /// The socket, the last sequence number, room for one datagram.
-#[derive(Debug)]
 pub(crate) struct Channel {
     pub fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
+}
+
+/// Without what was last received.
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.fd).finish()
+    }
 }
 
 impl Channel {
@@ -98,16 +107,62 @@ impl Channel {
         Err(Error::refused(Kind::Changing, what, format!("the list has changed {LISTINGS} times while it was read")))
     }
 
+    /// Runs requests of nf_tables as one transaction, between `NFNL_MSG_BATCH_BEGIN` and `_END`: all are done, or none.
+    ///
+    /// Only the last one is acknowledged, but each failure is told; where the transaction as a whole fails, its beginning is answered.
+    pub fn commit(&mut self, batch: &Batch) -> Result<()> {
+        let (Some(first), Some(last)) = (batch.requests.first(), batch.requests.len().checked_sub(1)) else { return Ok(()) };
+        let begin = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        self.encode(&nft_mark(nft_begin(), &first.what), 0, &mut bytes)?;
+        for (n, request) in batch.requests.iter().enumerate() {
+            self.encode(request, if n == last { nl::NLM_F_ACK as u16 } else { 0 }, &mut bytes)?;
+        }
+        self.encode(&nft_mark(nft_end(), &first.what), 0, &mut bytes)?;
+        self.make_room(bytes.len());
+        self.write(&first.what, &bytes)?;
+        self.verdict(begin, &batch.requests)
+    }
+
+    /// The first failure of a transaction.
+    fn verdict(&mut self, begin: u32, requests: &[Request]) -> Result<()> {
+        let mut collected = Collected { pending: 1, ..Collected::default() };
+        let asked = &requests[0];
+        while collected.pending > 0 {
+            match self.receive(asked) {
+                Ok(datagram) => collected.take_verdicts(datagram, begin, requests)?,
+                // A transaction that has failed need not acknowledge its last request.
+                Err(_) if !collected.failed.is_empty() => break,
+                Err(e) => return Err(e),
+            }
+        }
+        collected.finish().map(drop)
+    }
+
+    /// A transaction is one datagram, which may be larger than a socket takes at first. Without the right to it `sendto` says so.
+    fn make_room(&mut self, bytes: usize) {
+        if bytes > ROOM {
+            let _ = sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.saturating_mul(2));
+        }
+    }
+
+    fn encode(&mut self, request: &Request, flags: u16, bytes: &mut Vec<u8>) -> Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        request.encode(self.sequence, flags, bytes)
+    }
+
+    fn write(&mut self, what: &str, bytes: &[u8]) -> Result<()> {
+        rustix::io::retry_on_intr(|| sendto(&self.fd, bytes, SendFlags::empty(), &KERNEL)).doing(what, "sendto").map(drop)
+    }
+
     /// Sends the requests in one call; the first one's sequence number.
     fn send(&mut self, requests: &[Request], flags: u16) -> Result<u32> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
         for request in requests {
-            self.sequence = self.sequence.wrapping_add(1);
-            request.encode(self.sequence, flags, &mut bytes)?;
+            self.encode(request, flags, &mut bytes)?;
         }
-        let what = requests.first().map_or("", |r| &r.what);
-        rustix::io::retry_on_intr(|| sendto(&self.fd, &bytes, SendFlags::empty(), &KERNEL)).doing(what, "sendto")?;
+        self.write(requests.first().map_or("", |r| &r.what), &bytes)?;
         Ok(first)
     }
 
@@ -125,6 +180,21 @@ impl Channel {
             return self.buffer.get(..len).ok_or_else(too_long);
         }
     }
+}
+
+/// `struct nfgenmsg` (family, version, resource: which part of netfilter) of a transaction's two ends.
+fn nft_mark(call: Call, what: &str) -> Request {
+    const NFNL_SUBSYS_NFTABLES: u8 = 10;
+    let message = Message::new(call, Flags::empty()).fixed(&[0, 0, 0, NFNL_SUBSYS_NFTABLES]);
+    Request { what: what.to_owned(), message }
+}
+
+fn nft_begin() -> Call {
+    Call::new(libc::NFNL_MSG_BATCH_BEGIN as u16, "NFNL_MSG_BATCH_BEGIN")
+}
+
+fn nft_end() -> Call {
+    Call::new(libc::NFNL_MSG_BATCH_END as u16, "NFNL_MSG_BATCH_END")
 }
 
 fn no_answer(asked: &Request, e: Errno) -> Error {
@@ -155,15 +225,37 @@ impl Collected {
         Ok(())
     }
 
+    /// The same of a transaction, in which the request before the first is its beginning.
+    fn take_verdicts(&mut self, datagram: &[u8], begin: u32, requests: &[Request]) -> Result<()> {
+        for reply in replies(datagram) {
+            let reply = reply.map_err(|g| Error::refused(Kind::Garbled, &requests[0].what, g.to_string()))?;
+            let n = reply.sequence.wrapping_sub(begin) as usize;
+            match (reply.ack(), n.checked_sub(1)) {
+                (Some(ack), None) => self.fail(&requests[0], ack, 0),
+                (Some(ack), Some(n)) => {
+                    let Some(request) = requests.get(n) else { continue };
+                    self.pending -= usize::from(n + 1 == requests.len() && self.pending > 0);
+                    self.fail(request, ack, n);
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, request: &Request, ack: Ack<'_>, n: usize) {
+        if ack.errno != 0 {
+            self.failed.push((n, error_of(request, ack)));
+        }
+    }
+
     fn sort(&mut self, reply: Reply<'_>, request: &Request, n: usize) {
         self.changed |= reply.flags & nl::NLM_F_DUMP_INTR as u16 != 0;
         match reply.ack() {
             None => self.answers.push(Answer { request: n, kind: reply.kind, body: reply.body.to_vec() }),
             Some(ack) => {
                 self.pending = self.pending.saturating_sub(1);
-                if ack.errno != 0 {
-                    self.failed.push((n, error_of(request, ack)));
-                }
+                self.fail(request, ack, n);
             }
         }
     }

@@ -23,7 +23,7 @@ pub enum Kind {
     NotPermitted,
     /// A link of this name or index exists, and is alive.
     Exists,
-    /// No such link.
+    /// `ENODEV`, `ENOENT`, `ESRCH`: no such link, route, table or rule.
     NotFound,
     /// `EADDRINUSE`: another socket has the address and port.
     InUse,
@@ -144,7 +144,7 @@ fn kind_of(errno: i32) -> Kind {
     match errno {
         libc::EPERM | libc::EACCES => Kind::NotPermitted,
         libc::EEXIST => Kind::Exists,
-        libc::ENODEV => Kind::NotFound,
+        libc::ENODEV | libc::ENOENT | libc::ESRCH => Kind::NotFound,
         libc::EADDRINUSE => Kind::InUse,
         libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT => Kind::Unsupported,
         libc::EADDRNOTAVAIL | libc::EINVAL => Kind::Invalid,

@@ -124,6 +124,11 @@ impl Message {
         self.attribute(kind, &value.to_ne_bytes())
     }
 
+    /// A 32-bit number in network byte order, as netfilter wants them.
+    pub fn number_be(self, kind: u16, value: u32) -> Message {
+        self.attribute(kind, &value.to_be_bytes())
+    }
+
     /// An attribute of what `inner` adds, marked `NLA_F_NESTED`.
     pub fn nest(self, kind: u16, inner: impl FnOnce(Message) -> Message) -> Message {
         self.nest_unmarked(kind | nl::NLA_F_NESTED as u16, inner)
