@@ -1,7 +1,7 @@
 //! DHCP messages (RFC 2131, 2132): what a client's says, and an answer's octets.
 #![forbid(unsafe_code)]
 
-use crate::frame::{be16, octets};
+use crate::frame::octets;
 use crate::mac::Mac;
 use std::net::Ipv4Addr;
 
@@ -176,7 +176,7 @@ pub(super) fn option_of(answer: &[u8], code: u8) -> Option<&[u8]> {
 /// Its kind by number and the address it gives.
 #[cfg(test)]
 pub(super) fn gist(answer: &[u8]) -> (u8, Ipv4Addr) {
-    assert_eq!((answer[0], be16(answer, 236)), (BOOTREPLY, Some(0x6382)));
+    assert_eq!((answer[0], octets(answer, 236)), (BOOTREPLY, Some(COOKIE)));
     (option_of(answer, option::KIND).unwrap()[0], octets::<4>(answer, 16).unwrap().into())
 }
 
