@@ -130,14 +130,6 @@ impl Hierarchy {
         }
     }
 
-    /// Opens a cgroup by its absolute path, below where the hierarchy is mounted: `openat2(2)`, no symbolic links, nothing else mounted.
-    pub fn open(&self, path: &Path) -> Result<Cgroup> {
-        match path.strip_prefix(self.root.path()) {
-            Ok(below) if inside(below) => self.descend(below),
-            _ => Err(Error::refused(ErrorKind::Invalid, "open cgroup", path, format!("it isn't below {}", self.root.path().display()))),
-        }
-    }
-
     fn descend(&self, below: &Path) -> Result<Cgroup> {
         let path = self.root.path().join(below);
         let wanted = if below.as_os_str().is_empty() { Path::new(".") } else { below };

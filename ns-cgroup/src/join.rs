@@ -36,7 +36,7 @@ impl Joined {
     /// Makes one in the machine whose cgroup is at `machine`, an absolute path below where the hierarchy is mounted. NotFound: the machine
     /// has ended.
     pub fn create(hierarchy: &Hierarchy, machine: &Path) -> Result<Joined> {
-        Joined::create_in(&hierarchy.open(machine)?)
+        Joined::create_in(&hierarchy.cgroup(machine)?)
     }
 
     /// Makes one in this machine's cgroup.

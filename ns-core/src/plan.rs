@@ -33,6 +33,8 @@ pub struct Plan {
     cgroup: Option<Slot>,
     outside: Draft,
     inside: Draft,
+    /// How many of the inside steps come before a running container is entered.
+    entering: usize,
     kept: bool,
     holds: Vec<Slot>,
 }
@@ -49,6 +51,7 @@ impl Plan {
             cgroup: None,
             outside: Draft::default(),
             inside: Draft::default(),
+            entering: 0,
             kept: false,
             holds: Vec::new(),
         }
@@ -180,7 +183,7 @@ impl Plan {
     }
 
     fn compile(self, builder: bool) -> Result<Compiled, Error> {
-        let Plan { exec, given, ids, unshare, joins, cgroup, outside, inside, kept, holds } = self;
+        let Plan { exec, given, ids, unshare, joins, cgroup, outside, inside, kept, holds, .. } = self;
         let outside = List::outside(Side::Outside, outside, ids.as_ref().filter(|_| builder), builder);
         let inside = List::inside(Side::Inside, inside, unshare, &joins, builder, ids.is_some());
         let given_outside = [Slot::PAYLOAD, Slot::USER_NS, Slot::PROC].into_iter().chain(given.iter().copied()).collect();

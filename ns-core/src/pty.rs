@@ -172,6 +172,24 @@ fn unlock(master: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { syscall(__NR_ioctl, [master.as_raw_fd() as usize, TIOCSPTLCK as usize, &raw const off as usize, 0, 0, 0]) }.map(drop)
 }
 
+#[allow(clippy::disallowed_types, clippy::disallowed_macros, reason = "runs in the parent")]
+impl Pty {
+    /// The same in the caller, in a directory that may be anything: a running container's `/dev/pts`. Refuses what is no devpts
+    /// (`fstatfs(2)`), and never follows a link or a mount in it. The owner is numbered as in the caller's user namespace.
+    pub fn open(&self, devpts: impl AsFd) -> Result<Pair, Error> {
+        const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+        let failed = |fault: Fault| Error::call(format!("open a pty in a container: {}", fault.call), fault.errno);
+        let found = rustix::fs::fstatfs(&devpts).call("fstatfs").map_err(failed)?;
+        if found.f_type as u64 != DEVPTS_SUPER_MAGIC {
+            return Err(Error::refused("open a pty in a container: there is no devpts"));
+        }
+        let ChildPty { master, slave } = self.make(devpts.as_fd()).map_err(failed)?;
+        // SAFETY: both were just opened, and are nobody else's.
+        let own = |fd: ChildFd| unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd.as_raw_fd()) };
+        Ok(Pair { master: own(master), slave: own(slave) })
+    }
+}
+
 /// Master and slave, in the caller.
 #[derive(Debug)]
 #[allow(clippy::disallowed_types, reason = "lives in the parent")]
@@ -268,6 +286,19 @@ mod tests {
         let step = Pty::in_devpts(DEVPTS, MASTER);
         let fault = Trial::new().lend(DEVPTS, dir.fd()).slot(MASTER).run(&[&step]).unwrap_err();
         assert_eq!(fault.errno, Errno::ELOOP);
+    }
+
+    #[test]
+    fn a_caller_opens_one_where_there_is_a_devpts() {
+        let step = Pty::in_devpts(DEVPTS, MASTER).owned_by(3, 4).mode(0o620);
+        let devpts = devpts();
+        let pair = step.open(&devpts).unwrap();
+        let stat = rustix::fs::fstat(&pair.slave).unwrap();
+        assert_eq!((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid), (0o620, 3, 4));
+        assert_eq!(number(&pair.master).unwrap(), 0);
+        let dir = scratch();
+        std::os::unix::fs::symlink("/dev/ptmx", dir.path().join("ptmx")).unwrap();
+        assert_eq!(step.open(dir.fd()).unwrap_err().to_string(), "open a pty in a container: there is no devpts");
     }
 
     #[test]

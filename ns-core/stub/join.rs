@@ -10,7 +10,7 @@
 //! they like: it is nothing but this file, with nothing open but the program's own descriptors and the socket.
 
 use crate::sys::{
-    self, CHDIR, CLONE, CLOSE, EXECVE, FCNTL, IOCTL, PIDFD_SEND_SIGNAL, PIPE2, PPOLL, READ, RECVFROM, RT_SIGTIMEDWAIT, SENDMSG, SETSID,
+    self, CHDIR, CLONE, CLOSE, EXECVE, FCNTL, IOCTL, KILL, PIDFD_SEND_SIGNAL, PIPE2, PPOLL, READ, RECVFROM, RT_SIGTIMEDWAIT, SENDMSG, SETSID,
     WAIT4, WRITE, call,
 };
 
@@ -53,7 +53,7 @@ pub unsafe fn run(argv: *const *const u8, envp: *const *const u8) -> ! {
     match clone() {
         // SAFETY: as the caller says.
         Ok(None) => unsafe { wait(argv, envp) },
-        Ok(Some(waiter)) => stay(waiter),
+        Ok(Some(waiter)) => stay(waiter.pidfd),
         Err(errno) => fail(errno, 0),
     }
 }
@@ -63,15 +63,22 @@ fn fail(errno: isize, path: usize) -> ! {
     sys::exit(1)
 }
 
-/// A copy of this process; its pidfd in the parent.
-fn clone() -> Result<Option<i32>, isize> {
+/// A child, in the parent.
+#[derive(Clone, Copy)]
+struct Child {
+    pid: isize,
+    pidfd: i32,
+}
+
+/// A copy of this process.
+fn clone() -> Result<Option<Child>, isize> {
     const CLONE_PIDFD: usize = 0x1000;
     let mut pidfd = -1i32;
     // SAFETY: memory is copied, the child goes on on a copy of this stack; the number lives during the call.
     match unsafe { call(CLONE, [CLONE_PIDFD | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0, 0]) } {
         0 => Ok(None),
         n if n < 0 => Err(n),
-        _ => Ok(Some(pidfd)),
+        pid => Ok(Some(Child { pid, pidfd })),
     }
 }
 
@@ -151,10 +158,10 @@ unsafe fn wait(argv: *const *const u8, envp: *const *const u8) -> ! {
         fail(piped, 0);
     }
     let [read, write] = pipe.map(|fd| fd as usize);
-    let pidfd = match clone() {
+    let program = match clone() {
         // SAFETY: as the caller says.
         Ok(None) => unsafe { become_program(argv, envp, write) },
-        Ok(Some(pidfd)) => pidfd,
+        Ok(Some(program)) => program,
         Err(errno) => fail(errno, 0),
     };
     sys::keep_kill_only();
@@ -165,17 +172,17 @@ unsafe fn wait(argv: *const *const u8, envp: *const *const u8) -> ! {
         call(CLOSE, [write, 0, 0, 0, 0, 0]);
         match call(READ, [read, &raw mut failed as usize, size_of_val(&failed), 0, 0, 0]) {
             8 => say([word::FAILED, failed[0], failed[1]], None),
-            _ => say([word::STARTED, 0, 0], Some(pidfd)),
+            _ => say([word::STARTED, 0, 0], Some(program.pidfd)),
         }
         call(CLOSE, [read, 0, 0, 0, 0, 0]);
     }
-    let (code, status) = until_ended(pidfd);
+    let (code, status) = until_ended(program);
     say([word::ENDED, code, status], None);
     sys::exit(0)
 }
 
 /// `si_code` and `si_status` of the only child, the program. What is sent here meanwhile is meant for it.
-fn until_ended(program: i32) -> (i32, i32) {
+fn until_ended(program: Child) -> (i32, i32) {
     const WNOHANG_WALL: usize = 1 | 0x4000_0000;
     const ANY: usize = usize::MAX;
     let every = u64::MAX;
@@ -191,14 +198,19 @@ fn until_ended(program: i32) -> (i32, i32) {
         // SAFETY: the set lives during the call.
         match unsafe { call(RT_SIGTIMEDWAIT, [&raw const every as usize, 0, 0, 8, 0, 0]) } {
             n if n <= 0 || n as usize == SIGCHLD => {}
-            n => {
-                send_signal(program, n as usize);
-                if n as usize == SIGHUP {
-                    // A line that is lost is told to the stopped, too.
-                    send_signal(program, SIGCONT);
-                }
-            }
+            n if n as usize == SIGHUP => hang_up(program),
+            n => send_signal(program.pidfd, n as usize),
         }
+    }
+}
+
+/// As the kernel does when a terminal has gone: to the program's whole process group, and to the stopped too. Its number is not given to
+/// another, since the program is not waited for yet.
+fn hang_up(program: Child) {
+    for signal in [SIGHUP, SIGCONT] {
+        // SAFETY: no pointers.
+        unsafe { call(KILL, [-program.pid as usize, signal, 0, 0, 0, 0]) };
+        send_signal(program.pidfd, signal);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The recipe: what was asked for and what the tree says, made into a plan. The only place that knows every crate.
 
-mod environment;
+pub(crate) mod environment;
 mod slots;
 
 pub use environment::Host;
@@ -22,7 +22,7 @@ use slots::TTY;
 use std::ffi::CString;
 
 /// The filter, compiled when this program was.
-const OS: Program = include!(concat!(env!("OUT_DIR"), "/os.filter.rs"));
+pub(crate) const OS: Program = include!(concat!(env!("OUT_DIR"), "/os.filter.rs"));
 
 /// What was found out before a plan can be made: nothing here is looked up again.
 #[derive(Debug)]
@@ -234,7 +234,7 @@ impl Site<'_> {
 }
 
 /// A name without a slash is looked for where the payload's own PATH would.
-fn command(words: &[std::ffi::OsString]) -> Result<Exec, Error> {
+pub(crate) fn command(words: &[std::ffi::OsString]) -> Result<Exec, Error> {
     let Some((program, arguments)) = words.split_first() else { return Err(Error::new(Kind::Usage, "The command is empty")) };
     let bytes = program.as_encoded_bytes();
     if bytes.contains(&b'/') {

@@ -13,6 +13,7 @@
 //! | [`assemble`] | the recipe: settings and guest made into a plan |
 //! | [`stat`] | a process's line in `/proc` |
 //! | [`supervise`] | a container from its start to its end, over reboots |
+//! | [`enter`] | a program in a container that runs |
 //! | [`escape`] | strings of others, made safe to print |
 //! | [`usage`] | what is wrong with a command line, in one line |
 //!
@@ -20,6 +21,7 @@
 
 pub mod assemble;
 pub mod console;
+pub mod enter;
 mod error;
 pub mod escape;
 pub mod guest;

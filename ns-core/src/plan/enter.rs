@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::exec::Exec;
 use crate::join::CALLER;
 use crate::namespace::{Namespaces, Setns};
-use crate::step::Slot;
+use crate::step::{Slot, Step};
 use crate::steps::Prctl;
 
 impl Plan {
@@ -23,7 +23,17 @@ impl Plan {
     pub fn enter(exec: Exec, container: Slot, kinds: Namespaces) -> Plan {
         let mut plan = Plan::new(exec).given(container).given(CALLER);
         plan.exec.by_joiner(CALLER);
-        plan.inside(Prctl::undumpable()).inside(Setns::new(container, kinds)).inside(Prctl::undumpable())
+        let plan = plan.before_entering(Prctl::undumpable());
+        plan.inside(Setns::new(container, kinds)).inside(Prctl::undumpable())
+    }
+
+    /// One more step of a plan of [`Plan::enter`] that needs the caller's rights, or its `/proc`: resource limits above the present ones.
+    /// It comes before the container's namespaces are joined, after those that were added in this way before.
+    #[must_use]
+    pub fn before_entering(mut self, step: impl Step + 'static) -> Plan {
+        self.inside.insert(self.entering, Box::new(step));
+        self.entering += 1;
+        self
     }
 
     pub(super) fn check_entering(&self) -> Result<(), Error> {

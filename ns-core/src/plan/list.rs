@@ -20,6 +20,11 @@ impl Draft {
         self.0.push(Entry::Step(step));
     }
 
+    /// In front of the one that is `at`.
+    pub fn insert(&mut self, at: usize, step: Box<dyn Step>) {
+        self.0.insert(at.min(self.0.len()), Entry::Step(step));
+    }
+
     pub fn pause(&mut self, what: &'static str, supplies: &[Slot]) {
         self.0.push(Entry::Pause(what, supplies.to_vec()));
     }

@@ -8,8 +8,8 @@ use ns_core::Exec;
 use std::ffi::OsString;
 
 /// What guests know as the manager: other words make systemd say "container-other".
-pub(super) const MANAGER: &str = "systemd-nspawn";
-pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const MANAGER: &str = "systemd-nspawn";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What the payload is told of the host.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +32,13 @@ impl Host {
             Some(text)
         };
         let os_release = read("/etc/os-release").or_else(|| read("/usr/lib/os-release")).unwrap_or_default();
-        Host { os_release, term: std::env::var_os("TERM").filter(is_plain) }
+        Host { os_release, term: term() }
     }
+}
+
+/// Our own terminal's kind.
+pub(crate) fn term() -> Option<OsString> {
+    std::env::var_os("TERM").filter(is_plain)
 }
 
 /// It comes from the caller's environment, and ends in a guest's.

@@ -23,6 +23,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 pub struct Hotkeys {
     /// When the first of one or two was pressed.
     held: Option<(Instant, Held)>,
+    kill_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +33,18 @@ enum Held {
 }
 
 impl Hotkeys {
+    /// Those of a session in a machine: `^]` three times, and no other.
+    pub fn kill_only() -> Hotkeys {
+        Hotkeys { kill_only: true, ..Hotkeys::default() }
+    }
+
     /// Takes one byte; what is for the container goes to `pass`, at most three bytes.
     pub fn key(&mut self, byte: u8, now: Instant, pass: &mut impl FnMut(&[u8])) -> Option<Hotkey> {
         self.expire(now, pass);
         match (self.held, byte) {
             (None, ESCAPE) => self.held = Some((now, Held::One)),
             (Some((first, Held::One)), ESCAPE) => self.held = Some((first, Held::Two)),
-            (Some((_, Held::Two)), ESCAPE | b'p' | b'r') => {
+            (Some((_, Held::Two)), ESCAPE | b'p' | b'r') if byte == ESCAPE || !self.kill_only => {
                 self.held = None;
                 return Some(match byte {
                     b'p' => Hotkey::PowerOff,
@@ -114,6 +120,14 @@ mod tests {
         for (keys, passed, found) in table {
             assert_eq!(at_once(keys), (passed.to_vec(), found.to_vec()), "{}", keys.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_session_has_one_sequence() {
+        let (mut hotkeys, mut passed, now) = (Hotkeys::kill_only(), Vec::new(), Instant::now());
+        let keys = b"\x1d\x1dp\x1d\x1dr\x1d\x1d\x1d";
+        let found: Vec<Hotkey> = keys.iter().filter_map(|key| hotkeys.key(*key, now, &mut |b| passed.extend(b))).collect();
+        assert_eq!((passed.as_slice(), found.as_slice()), (&b"\x1d\x1dp\x1d\x1dr"[..], &[Hotkey::Kill][..]));
     }
 
     #[test]

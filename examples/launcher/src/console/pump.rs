@@ -97,6 +97,15 @@ impl Pump {
         Ok(self)
     }
 
+    /// Of the hotkeys only that which ends: what is entered by a session can't be asked to power off.
+    #[must_use]
+    pub fn with_kill_key_only(mut self) -> Pump {
+        if let Some(hotkeys) = self.input.as_mut().and_then(|input| input.hotkeys.as_mut()) {
+            *hotkeys = Hotkeys::kill_only();
+        }
+        self
+    }
+
     /// With somewhere to show what the payload says.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod machine_id;
 mod os_release;
 mod root_user;
 mod running;
+mod user;
 
 use std::ffi::{CStr, CString};
 use std::fmt;
@@ -28,6 +29,7 @@ pub use init::{Init, InitKind, Inittab, Login};
 pub use machine_id::MachineId;
 pub use os_release::OsRelease;
 pub use root_user::RootUser;
+pub use user::User;
 
 use crate::settings::root_refused;
 use crate::{Error, Kind, escape::Escaped};
@@ -146,6 +148,11 @@ impl Tree {
         let result = File::from(fd).take(limit).read_to_end(&mut bytes);
         result.map_err(|e| failed("read", Errno::new(e.raw_os_error().unwrap_or_default())))?;
         Ok(Some(bytes))
+    }
+
+    /// A directory in the tree, to be used by its descriptor.
+    pub(crate) fn directory(&self, path: &CStr) -> Result<Option<OwnedFd>, Error> {
+        self.find(path, OFlags::DIRECTORY)
     }
 
     fn has_directory(&self, path: &CStr) -> Result<bool, Error> {

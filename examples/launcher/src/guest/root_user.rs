@@ -35,7 +35,8 @@ impl RootUser {
     }
 }
 
-fn path(bytes: &[u8]) -> Option<PathBuf> {
+/// An absolute path that can be printed and executed.
+pub(super) fn path(bytes: &[u8]) -> Option<PathBuf> {
     let sound = bytes.starts_with(b"/") && bytes.len() < MAX_PATH && !bytes.iter().any(u8::is_ascii_control);
     sound.then(|| OsStr::from_bytes(bytes).into())
 }

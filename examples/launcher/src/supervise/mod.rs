@@ -15,7 +15,8 @@ use crate::report::{Ended, show, tell};
 use crate::settings::Settings;
 use crate::{Error, Kind};
 use prepare::Prepared;
-use signals::Signals;
+pub(crate) use signals::{Sent, Signals};
+pub(crate) use stdio::{Relay, Stdio};
 
 /// Runs a container until it ends; the exit code of names(6.4).
 ///
@@ -45,7 +46,7 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
 
 /// What the payload does is nothing that the user who logged in here did: the audit's id of the login, which is inherited, is unset. A
 /// kernel without audit has none; who may not unset it keeps it, and nothing in the container depends on it.
-fn forget_login() {
+pub(crate) fn forget_login() {
     const UNSET: &str = "4294967295";
     let _ = std::fs::write("/proc/self/loginuid", UNSET);
 }

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// Blocked for the process, read in its event loop.
 #[derive(Debug)]
-pub(super) struct Signals(SignalFd);
+pub(crate) struct Signals(SignalFd);
 
 /// What was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// `SIGTERM`, `SIGINT`, `SIGHUP`: stop.
     Stop(Signal),
     /// `SIGWINCH`: our terminal has another size.

@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A pipe between the payload and our terminal, which is never a descriptor of the payload's.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     pub from: OwnedFd,
     pub to: OwnedFd,
 }
 
 /// What becomes the payload's 0, 1 and 2, and what is between.
-pub(super) struct Stdio {
+pub(crate) struct Stdio {
     pub fds: Vec<OwnedFd>,
     pub relays: Vec<Relay>,
 }
