@@ -104,6 +104,13 @@ impl Tree {
         &self.path
     }
 
+    /// Where it is, without links: `/proc/self/fd/FD`. `None`: it has no path any more, or none that can be seen from here.
+    pub fn real_path(&self) -> Option<PathBuf> {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd())).ok()?;
+        let found = stat(&path).ok()?;
+        (FileId { dev: found.st_dev, ino: found.st_ino } == self.id).then_some(path)
+    }
+
     /// Which directory it is.
     pub fn id(&self) -> FileId {
         self.id

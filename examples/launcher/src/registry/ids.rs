@@ -10,7 +10,7 @@ use ns_core::Errno;
 use siphasher::sip::SipHasher24;
 
 use super::Places;
-use super::lock::{Attempt, LockFile};
+use super::lock::{Attempt, LockFile, Mode};
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
@@ -89,7 +89,7 @@ impl IdRange {
 }
 
 fn lock(places: &Places, block: u32) -> Result<Option<LockFile>, Error> {
-    match LockFile::take(places.id_locks()?.join(block.to_string()))? {
+    match LockFile::take(places.id_locks()?.join(block.to_string()), Mode::Exclusive)? {
         Attempt::Held(lock) => Ok(Some(lock)),
         Attempt::Busy(_) => Ok(None),
     }
@@ -263,7 +263,7 @@ mod tests {
     fn the_files_are_those_of_systemd_nspawn() {
         let (_dir, places) = set_up();
         let path = places.id_locks().unwrap().join(BOX.to_string());
-        let Attempt::Held(lock) = LockFile::take(path.clone()).unwrap() else { panic!("held by nobody") };
+        let Attempt::Held(lock) = LockFile::take(path.clone(), Mode::Exclusive).unwrap() else { panic!("held by nobody") };
         let ours = IdRange::pick(&places, &name("box")).unwrap();
         assert_ne!(ours.start(), BOX);
         drop((lock, ours));

@@ -1,6 +1,6 @@
 //! One lock file.
 
-use std::io::{Read, Seek, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use nix::errno::Errno as Nix;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use ns_core::Errno;
-use rustix::fs::{Mode, OFlags, fstat, ftruncate, open};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, fstat, ftruncate, openat, unlinkat};
+use rustix::io::pwrite;
 
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
@@ -18,7 +19,26 @@ use crate::{Error, Kind, escape::Escaped};
 pub(super) struct LockFile {
     /// `None` only while being dropped.
     fd: Option<OwnedFd>,
+    place: Place,
+    mode: Mode,
+    found: Vec<u8>,
+}
+
+/// Where a lock file is.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// `None`: the path is absolute.
+    directory: Option<OwnedFd>,
     path: PathBuf,
+}
+
+/// Who else may have it at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `F_RDLCK`: others who share it.
+    Shared,
+    /// `F_WRLCK`: nobody.
+    Exclusive,
 }
 
 /// What became of an attempt.
@@ -30,8 +50,8 @@ pub(super) enum Attempt {
 
 /// Each round that is lost means that a holder removed the file between our opening and locking it, having just ended.
 const ROUNDS: u32 = 1000;
-/// No lock file says more.
-const CONTENT: u64 = 256;
+/// Of one that is shared by thousands.
+const CONTENT: u64 = 64 * 1024;
 
 const NAME: &str = "name-";
 
@@ -45,39 +65,106 @@ pub(super) fn name_of(file: &str) -> Option<&str> {
     file.strip_prefix(NAME)
 }
 
+impl From<PathBuf> for Place {
+    fn from(path: PathBuf) -> Place {
+        Place { directory: None, path }
+    }
+}
+
+impl Place {
+    /// A file in a directory that is open.
+    pub fn in_directory(directory: OwnedFd, name: impl Into<PathBuf>) -> Place {
+        Place { directory: Some(directory), path: name.into() }
+    }
+
+    fn at(&self) -> BorrowedFd<'_> {
+        self.directory.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+
+    /// `None` if it isn't there and isn't to be made.
+    fn open(&self, create: OFlags) -> Result<Option<OwnedFd>, Error> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        match openat(self.at(), &self.path, flags | create, rustix::fs::Mode::from_raw_mode(0o600)) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(rustix::io::Errno::NOENT) if create.is_empty() => Ok(None),
+            Err(errno) => Err(self.failed("open", errno.into())),
+        }
+    }
+
+    fn remove(&self) -> bool {
+        unlinkat(self.at(), &self.path, AtFlags::empty()).is_ok()
+    }
+
+    fn failed(&self, call: &str, errno: Errno) -> Error {
+        Error::call(Kind::Host, format!("lock {}: {call}", Escaped::path(&self.path)), errno)
+    }
+}
+
 impl LockFile {
     /// Whether somebody holds it, and what the file says then: `fcntl(F_OFD_GETLK)`, which takes nothing and disturbs nobody.
     ///
     /// `None`: nobody, or we may not know.
     pub(super) fn held_by(path: &Path) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let fd = open(path, flags, Mode::empty()).ok()?;
-        let mut lock = whole(libc::F_WRLCK);
+        let fd = openat(CWD, path, flags, rustix::fs::Mode::empty()).ok()?;
+        let mut lock = whole(Mode::Exclusive);
         fcntl(&fd, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
-        (lock.l_type != libc::F_UNLCK as libc::c_short).then(|| content(fd))
+        (lock.l_type != libc::F_UNLCK as libc::c_short).then(|| content(&fd))
     }
 
     /// Makes the file if it is missing, and locks it without waiting.
-    pub(super) fn take(path: PathBuf) -> Result<Attempt, Error> {
+    pub(super) fn take(place: impl Into<Place>, mode: Mode) -> Result<Attempt, Error> {
+        let place = place.into();
         for _ in 0..ROUNDS {
-            let Some(fd) = opened(&path, OFlags::CREATE)? else { continue };
-            match lock(&fd) {
-                Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Attempt::Busy(content(fd))),
-                Err(errno) => return Err(failed(&path, "fcntl", Errno::new(errno as i32))),
-                Ok(()) if is_linked(&fd) => return Ok(Attempt::Held(LockFile { fd: Some(fd), path })),
+            let Some(fd) = place.open(OFlags::CREATE)? else { continue };
+            match lock(&fd, mode) {
+                Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Attempt::Busy(content(&fd))),
+                Err(errno) => return Err(place.failed("fcntl", Errno::new(errno as i32))),
                 Ok(()) => {}
             }
+            let stat = fstat(&fd).map_err(|e| place.failed("fstat", e.into()))?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(Error::new(Kind::Host, format!("lock {}: it is no regular file", Escaped::path(&place.path))));
+            }
+            if stat.st_nlink > 0 {
+                let found = if stat.st_size > 0 { content(&fd) } else { Vec::new() };
+                return Ok(Attempt::Held(LockFile { fd: Some(fd), place, mode, found }));
+            }
         }
-        Err(failed(&path, "fcntl", Errno::EAGAIN))
+        Err(place.failed("fcntl", Errno::EAGAIN))
     }
 
-    /// Says in the file who holds it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.mode == Mode::Shared
+    }
+
+    /// What the file said when it was locked: who else shares it, or whoever held it and ended without removing it.
+    pub(super) fn found(&self) -> &[u8] {
+        &self.found
+    }
+
+    /// Says in the file who holds it, instead of what it said.
     pub(super) fn describe(&self, text: &str) -> Result<(), Error> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        ftruncate(fd, 0).map_err(|e| failed(&self.path, "ftruncate", e.into()))?;
-        let mut file = std::fs::File::from(fd.try_clone().map_err(|e| failed(&self.path, "fcntl", number(&e)))?);
-        let written = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
-        written.map_err(|e| failed(&self.path, "write", number(&e)))
+        ftruncate(fd, 0).map_err(|e| self.place.failed("ftruncate", e.into()))?;
+        self.write(text, 0)
+    }
+
+    /// Says it after what it said, for one of those who share it.
+    pub(super) fn describe_also(&self, text: &str) -> Result<(), Error> {
+        let Some(fd) = &self.fd else { return Ok(()) };
+        let end = fstat(fd).map_err(|e| self.place.failed("fstat", e.into()))?.st_size.unsigned_abs();
+        // Nothing but a message depends on names that get lost when thousands have come while one of them was always there.
+        if end > CONTENT / 2 { self.describe(text) } else { self.write(text, end) }
+    }
+
+    fn write(&self, text: &str, at: u64) -> Result<(), Error> {
+        let Some(fd) = &self.fd else { return Ok(()) };
+        match pwrite(fd, text.as_bytes(), at) {
+            Ok(n) if n == text.len() => Ok(()),
+            Ok(_) => Err(self.place.failed("write", Errno::ENOSPC)),
+            Err(e) => Err(self.place.failed("write", e.into())),
+        }
     }
 
     /// The descriptor that holds the lock, for as long as it or a copy of it is open.
@@ -96,11 +183,12 @@ impl LockFile {
         if self.fd.take().is_none() {
             return true;
         }
-        let Ok(Some(fd)) = opened(&self.path, OFlags::empty()) else { return true };
-        match lock(&fd) {
+        let Ok(Some(fd)) = self.place.open(OFlags::empty()) else { return true };
+        match lock(&fd, Mode::Exclusive) {
             Ok(()) => {
                 // What can't be removed is taken over by the next start.
-                let removed = !is_linked(&fd) || std::fs::remove_file(&self.path).is_ok();
+                let gone = fstat(&fd).is_ok_and(|stat| stat.st_nlink == 0);
+                let removed = gone || self.place.remove();
                 drop(fd);
                 removed
             }
@@ -115,42 +203,26 @@ impl Drop for LockFile {
     }
 }
 
-/// `None` if it isn't there and isn't to be made.
-fn opened(path: &Path, create: OFlags) -> Result<Option<OwnedFd>, Error> {
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    match open(path, flags | create, Mode::from_raw_mode(0o600)) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(rustix::io::Errno::NOENT) if create.is_empty() => Ok(None),
-        Err(errno) => Err(failed(path, "open", errno.into())),
-    }
+/// `fcntl(F_OFD_SETLK)`: the whole file.
+fn lock(fd: &OwnedFd, mode: Mode) -> Result<(), Nix> {
+    fcntl(fd, FcntlArg::F_OFD_SETLK(&whole(mode))).map(drop)
 }
 
-/// `fcntl(F_OFD_SETLK)`: the whole file, exclusively.
-fn lock(fd: &OwnedFd) -> Result<(), Nix> {
-    fcntl(fd, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))).map(drop)
-}
-
-fn whole(kind: libc::c_int) -> libc::flock {
+fn whole(mode: Mode) -> libc::flock {
+    let kind = match mode {
+        Mode::Shared => libc::F_RDLCK,
+        Mode::Exclusive => libc::F_WRLCK,
+    };
     libc::flock { l_type: kind as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
-fn is_linked(fd: &OwnedFd) -> bool {
-    fstat(fd).is_ok_and(|stat| stat.st_nlink > 0)
-}
-
-fn content(fd: OwnedFd) -> Vec<u8> {
+/// What can't be read is told as an unknown holder.
+fn content(fd: &OwnedFd) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // What can't be read is told as an unknown holder.
-    let _ = std::fs::File::from(fd).take(CONTENT).read_to_end(&mut bytes);
+    if let Ok(fd) = fd.try_clone() {
+        let _ = std::fs::File::from(fd).take(CONTENT).read_to_end(&mut bytes);
+    }
     bytes
-}
-
-fn number(e: &std::io::Error) -> Errno {
-    Errno::new(e.raw_os_error().unwrap_or_default())
-}
-
-fn failed(path: &Path, call: &str, errno: Errno) -> Error {
-    Error::call(Kind::Host, format!("lock {}: {call}", Escaped::path(path)), errno)
 }
 
 #[cfg(test)]
@@ -161,7 +233,7 @@ mod tests {
     use super::*;
 
     fn held(path: &Path) -> Option<LockFile> {
-        match LockFile::take(path.to_owned()).unwrap() {
+        match LockFile::take(path.to_owned(), Mode::Exclusive).unwrap() {
             Attempt::Held(lock) => Some(lock),
             Attempt::Busy(_) => None,
         }
@@ -174,10 +246,42 @@ mod tests {
         let lock = held(&path).unwrap();
         lock.describe("a longer text").unwrap();
         lock.describe("me").unwrap();
-        assert!(matches!(LockFile::take(path.clone()).unwrap(), Attempt::Busy(text) if text == b"me"));
+        assert!(matches!(LockFile::take(path.clone(), Mode::Shared).unwrap(), Attempt::Busy(text) if text == b"me"));
+        assert_eq!(LockFile::held_by(&path).unwrap(), b"me");
         assert!(lock.release());
         assert!(!path.exists());
+        assert!(LockFile::held_by(&path).is_none() && !path.exists());
         assert!(held(&path).is_some());
+    }
+
+    #[test]
+    fn those_who_share_it_keep_others_out_and_the_last_removes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let share = || match LockFile::take(path.clone(), Mode::Shared).unwrap() {
+            Attempt::Held(lock) => lock,
+            Attempt::Busy(_) => panic!("held by nobody"),
+        };
+        let one = share();
+        one.describe_also("one ").unwrap();
+        let two = share();
+        assert_eq!(two.found(), b"one ");
+        two.describe_also("two").unwrap();
+        assert!(matches!(LockFile::take(path.clone(), Mode::Exclusive).unwrap(), Attempt::Busy(text) if text == b"one two"));
+        assert!(!one.release() && path.exists() && held(&path).is_none());
+        assert!(two.release() && !path.exists());
+        let alone = held(&path).unwrap();
+        assert!(matches!(LockFile::take(path.clone(), Mode::Shared).unwrap(), Attempt::Busy(_)));
+        drop(alone);
+    }
+
+    #[test]
+    fn what_thousands_have_said_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let lock = held(&path).unwrap();
+        (0..5000).for_each(|_| lock.describe_also("a line of thirty-two letters or so\n").unwrap());
+        assert!(path.metadata().unwrap().len() <= CONTENT);
     }
 
     #[test]
@@ -200,7 +304,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, "dead").unwrap();
-        assert!(held(&path).is_some());
+        assert_eq!(held(&path).unwrap().found(), b"dead");
         assert!(!path.exists());
     }
 
@@ -208,7 +312,10 @@ mod tests {
     fn what_is_no_lock_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
-        let errno = |name: &str| LockFile::take(dir.path().join(name)).map(drop).unwrap_err().errno();
+        let refused = |name: &str| LockFile::take(dir.path().join(name), Mode::Exclusive).map(drop).unwrap_err();
+        let errno = |name: &str| refused(name).errno();
+        rustix::fs::mknodat(CWD, dir.path().join("fifo"), FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(refused("fifo").to_string().ends_with("it is no regular file"));
         assert_eq!(errno("link"), Some(Errno::ELOOP));
         assert_eq!(errno("none/x"), Some(Errno::ENOENT));
         assert_eq!(errno("."), Some(Errno::EISDIR));

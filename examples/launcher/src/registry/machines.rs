@@ -6,8 +6,8 @@ use std::path::Path;
 use ns_core::Errno;
 
 use super::lock::{self, LockFile};
+use super::owner::Owner;
 use super::record_file::RecordFile;
-use super::tree_lock::Owner;
 use super::{Places, Record};
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
@@ -100,7 +100,8 @@ impl Machines {
     fn holder(&self, name: &MachineName) -> Option<Option<u32>> {
         let path = self.places.run.join("locks").join(lock::of_name(name));
         let content = LockFile::held_by(&path)?;
-        Some(Owner::parse(&content).map(|owner| owner.pid))
+        // A collector is no machine.
+        (content != Owner::COLLECTOR).then(|| Owner::last_of(&content).map(|owner| owner.pid))
     }
 
     pub(super) fn recorded(&self) -> Result<BTreeSet<MachineName>, Error> {

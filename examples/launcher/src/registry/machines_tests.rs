@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::lock::Attempt;
+use super::super::lock::{Attempt, Mode};
 use super::super::samples::{json, record};
 use super::super::{BootId, ProcessId, State};
 use super::*;
@@ -94,7 +94,7 @@ fn who_holds_a_name_has_a_machine_whatever_the_record_says() {
     let (_dir, machines) = set_up();
     written(&machines, &record("over"));
     let locks = machines.places().tree_locks().unwrap();
-    let take = |name: &str| match LockFile::take(locks.join(format!("name-{name}"))).unwrap() {
+    let take = |name: &str| match LockFile::take(locks.join(format!("name-{name}")), Mode::Exclusive).unwrap() {
         Attempt::Held(lock) => lock,
         Attempt::Busy(_) => panic!("{name} is held by nobody"),
     };

@@ -4,7 +4,7 @@ use super::cgroup::MachineCgroup;
 use super::network;
 use crate::assemble::{Host, Site};
 use crate::guest::{IMAGE_DIRECTORIES, Init, MachineId, Tree};
-use crate::registry::{IdRange, Owner, Places, TreeLock};
+use crate::registry::{IdRange, Mode, Owner, Places, TreeLock};
 use crate::report::tell;
 use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
 use crate::{Error, Kind};
@@ -42,7 +42,7 @@ impl<'a> Prepared<'a> {
         let veth = network::link(settings)?;
         let places = Places::of_host()?;
         let owner = Owner { machine: settings.machine.clone(), pid: std::process::id() };
-        let lock = TreeLock::take(&places, &tree, &owner)?;
+        let lock = TreeLock::take(&places, &tree, &owner, if settings.read_only { Mode::Shared } else { Mode::Exclusive })?;
         let ids = range(settings, &places)?;
         let map = id_map(settings, ids.as_ref())?;
         let root = map.as_ref().map_or((0, 0), |map| (map.outside_uid(0).unwrap_or(0), map.outside_gid(0).unwrap_or(0)));
