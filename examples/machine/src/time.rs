@@ -15,7 +15,8 @@ const MONTH: u64 = YEAR / 12;
 
 /// `Wed 2016-02-10 07:42:52 UTC`, in the user's time zone. Empty beyond the year 9999.
 pub fn moment(since: Since) -> String {
-    moment_in(since, TimeZone::system())
+    // Without a zone of its own a machine is in this one.
+    moment_in(since, TimeZone::try_system().unwrap_or(TimeZone::UTC))
 }
 
 fn moment_in(since: Since, zone: TimeZone) -> String {

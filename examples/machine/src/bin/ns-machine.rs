@@ -1,5 +1,6 @@
 //! `ns-machine`: looks after the machines that `ns-spawn` runs.
 
+use ns_core::Errno;
 use nskit_launcher::Error;
 use nskit_launcher::report::{show, tell};
 use nskit_machine::cli::{Parsed, parse};
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
+        // As in `ns-machine list | head -n 1`: whoever has read enough needs no complaint.
+        Err(e) if e.errno() == Some(Errno::EPIPE) => ExitCode::FAILURE,
         Err(e) => {
             tell(format_args!("ns-machine: {e}"));
             ExitCode::FAILURE
