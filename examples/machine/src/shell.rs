@@ -5,11 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use nskit_launcher::enter::{self, Request};
 use nskit_launcher::escape::Escaped;
-use nskit_launcher::registry::{Machine, Machines};
 use nskit_launcher::settings::MachineName;
 use nskit_launcher::{Error, Kind};
 
 use crate::cli::Options;
+use crate::machine;
 
 /// Runs a command in a machine, or its user's shell; the command's exit code.
 ///
@@ -19,11 +19,7 @@ pub fn run(target: Option<&OsStr>, command: &[OsString], options: &Options) -> R
     let (user, name) = parse(target)?;
     let user = user.or_else(|| options.uid.clone());
     let request = Request { user, command: command.to_vec(), environment: options.environment.clone(), quiet: options.quiet };
-    match Machines::of_host()?.get(&name)? {
-        Some(Machine::Known(record)) => enter::run(&record, &request),
-        Some(Machine::Damaged { why, .. }) => Err(Error::new(Kind::Host, format!("Machine {name} can't be entered: {why}"))),
-        None => Err(Error::new(Kind::Host, format!("No machine '{name}' known"))),
-    }
+    enter::run(&machine::find(&name)?, &request)
 }
 
 /// `[USER@]NAME`
