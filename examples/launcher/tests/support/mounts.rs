@@ -2,14 +2,42 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::cell::RefCell;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use nix::libc;
 use rustix::thread::UnshareFlags;
 
+thread_local! {
+    /// What this thread has mounted and not unmounted.
+    static MOUNTED: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A test that fails unmounts what it has mounted before anything is dropped: a temporary directory removes all that is below it, and what
+/// is bound there is the host's.
+fn unmount_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // The thread may be ending, or its list in use.
+            let mounted = MOUNTED.try_with(|list| list.try_borrow_mut().map(|mut list| std::mem::take(&mut *list)));
+            for target in mounted.ok().and_then(Result::ok).unwrap_or_default().iter().rev() {
+                if let Err(e) = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH) {
+                    eprintln!("{} stays mounted, nothing may be removed: {e}", target.display());
+                    std::process::abort();
+                }
+            }
+            before(info);
+        }));
+    });
+}
+
 /// Runs it in a thread with a mount namespace of its own, private in all its mounts. A launcher started there stays there.
 pub fn in_own_mounts<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    unmount_on_panic();
     let inside = || {
         // SAFETY: a mount namespace and what CLONE_FS shares are this thread's alone; no memory and no descriptor is shared by them.
         unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.expect("a mount namespace of the test's own");
@@ -30,19 +58,34 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: u64, data: &str) {
     }
 }
 
-/// The same, where it may fail.
+/// The same, where it may fail. The host's root is bound nowhere: whatever removes a directory would go on there.
 pub fn try_mount(source: &str, target: &Path, kind: &str, flags: u64, data: &str) -> std::io::Result<()> {
+    assert!(flags & libc::MS_BIND == 0 || Path::new(source) != Path::new("/"), "the host's root is not to be bound");
+    let new = flags & (libc::MS_REMOUNT | libc::MS_PRIVATE) == 0;
+    let place = target.to_owned();
     let [source, kind, data] = [source, kind, data].map(|text| CString::new(text).unwrap());
     let target = CString::new(target.as_os_str().as_encoded_bytes()).unwrap();
     // SAFETY: strings that live during the call.
     match unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) } {
-        0 => Ok(()),
+        0 => {
+            MOUNTED.with_borrow_mut(|list| list.extend(new.then_some(place)));
+            Ok(())
+        }
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// What was mounted otherwise is unmounted too when the test fails.
+pub fn remember(target: &Path) {
+    MOUNTED.with_borrow_mut(|list| list.push(target.to_owned()));
 }
 
 /// `umount2(2)` with `MNT_DETACH`.
 #[track_caller]
 pub fn unmount(target: &Path) {
+    MOUNTED.with_borrow_mut(|list| {
+        let at = list.iter().rposition(|place| place == target);
+        at.map(|at| list.remove(at))
+    });
     rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).unwrap_or_else(|e| panic!("umount {}: {e}", target.display()));
 }
