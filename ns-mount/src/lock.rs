@@ -2,12 +2,15 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_types, reason = "the table is made and dropped in the parent")]
 
+use crate::api::RUN_HOST;
 use crate::error::Error;
 use crate::flags::MountFlags;
 use crate::path::InRoot;
+use crate::proc::PROC;
 use crate::root::ROOT;
+use crate::sysfs::SYS;
 use crate::tree::{attach, bind_of, is_directory, set_flags, with};
-use ns_core::{Child, ChildFd, Errno, Fault, Step, Wires};
+use ns_core::{Child, ChildFd, Errno, Fault, Slot, Step, Wires};
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -18,6 +21,9 @@ pub(crate) const KMSG_NAME: &str = ".kmsg";
 
 /// Paths that are made read-only, hidden or replaced, in their order. Needs [`ROOT`], and /run/host ([`run_host`](crate::run_host)) for
 /// what hides.
+///
+/// The default tables are no paths of the tree's: they are resolved from the mounts at /proc ([`PROC`]), /sys ([`SYS`]) and /run/host
+/// ([`RUN_HOST`]), so that whoever can rename directories in the tree meanwhile, and mounts with them, leads no row elsewhere.
 ///
 /// Made outside the payload's user namespace, and copied by its `unshare(CLONE_NEWNS)`, the rows are locked: container root can't unmount
 /// or remount them, nor mount a proc without them. Without a user namespace it can, if it has CAP_SYS_ADMIN.
@@ -30,6 +36,8 @@ pub(crate) const KMSG_NAME: &str = ".kmsg";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lock {
+    /// The mount that all rows are in, directly below the tree's root; without one the tree's root.
+    within: Option<Slot>,
     rows: Vec<Row>,
     reg: InRoot,
     dir: InRoot,
@@ -57,7 +65,7 @@ enum What {
 impl Default for Lock {
     fn default() -> Lock {
         let fixed = InRoot::fixed;
-        Lock { rows: Vec::new(), reg: fixed("/run/host/inaccessible/reg"), dir: fixed("/run/host/inaccessible/dir") }
+        Lock { within: None, rows: Vec::new(), reg: fixed("/run/host/inaccessible/reg"), dir: fixed("/run/host/inaccessible/dir") }
     }
 }
 
@@ -68,11 +76,15 @@ impl Lock {
         Lock::default()
     }
 
+    fn within(slot: Slot) -> Lock {
+        Lock { within: Some(slot), ..Lock::default() }
+    }
+
     /// /proc: `sys bus fs irq config.gz` read-only, `sys/net` writable if the network is the payload's own; hidden what tells of the host
     /// (`kcore keys kallsyms sysrq-trigger timer_list latency_stats sched_debug interrupts mtrr acpi asound scsi`); the boot id one of the
     /// container's own; kmsg an empty fifo. Rows but `sys` are skipped where the kernel lacks the file.
     pub fn default_proc(private_network: bool) -> Lock {
-        let mut lock = Lock::new().row(InRoot::fixed("/proc/sys"), What::ReadOnly { later: false });
+        let mut lock = Lock::within(PROC).row(InRoot::fixed("/proc/sys"), What::ReadOnly { later: false });
         if private_network {
             lock = lock.row(InRoot::fixed("/proc/sys/net"), What::Writable);
         }
@@ -107,7 +119,8 @@ impl Lock {
     pub fn default_sys() -> Lock {
         let fixed = ["/sys/firmware", "/sys/kernel/security", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/config"];
         let more = ["/sys/kernel/btf", "/sys/devices/virtual/powercap"];
-        let lock = fixed.into_iter().chain(more).fold(Lock::new(), |lock, path| lock.row(InRoot::fixed(path), What::Hidden).optional());
+        let lock =
+            fixed.into_iter().chain(more).fold(Lock::within(SYS), |lock, path| lock.row(InRoot::fixed(path), What::Hidden).optional());
         throttled().into_iter().fold(lock, |lock, path| lock.row(path, What::Hidden).optional())
     }
 
@@ -166,39 +179,62 @@ fn throttled() -> Vec<InRoot> {
 }
 
 impl Lock {
-    /// Locks all rows below `root`. In the child, or anywhere.
+    /// Locks all rows below `root`, by their paths from there. In the child, or anywhere.
     pub fn apply(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+        let root = Start { mount: root, parts: 0 };
+        self.lock(root, root)
+    }
+
+    /// The same for a default table, by the mount that its rows are in and that at /run/host, wherever they are.
+    pub fn apply_in(&self, mount: BorrowedFd<'_>, run_host: BorrowedFd<'_>) -> Result<(), Fault> {
+        self.lock(Start { mount, parts: 1 }, Start { mount: run_host, parts: 2 })
+    }
+
+    fn lock(&self, base: Start<'_>, covers: Start<'_>) -> Result<(), Fault> {
         for (number, row) in (0..).zip(&self.rows) {
-            self.apply_row(row, root).map_err(|fault| fault.at_row(number))?;
+            self.apply_row(row, base, covers).map_err(|fault| fault.at_row(number))?;
         }
         for (number, row) in (0..).zip(&self.rows) {
-            row.finish(root).map_err(|fault| fault.at_row(number))?;
+            row.finish(base).map_err(|fault| fault.at_row(number))?;
         }
         Ok(())
     }
 
-    fn apply_row(&self, row: &Row, root: BorrowedFd<'_>) -> Result<(), Fault> {
-        match row.path.open(root) {
-            Ok(onto) => with(onto, |onto| with(self.cover(row, onto, root)?, |cover| attach(cover, onto))),
+    fn apply_row(&self, row: &Row, base: Start<'_>, covers: Start<'_>) -> Result<(), Fault> {
+        match base.open(&row.path) {
+            Ok(onto) => with(onto, |onto| with(self.cover(row, onto, covers)?, |cover| attach(cover, onto))),
             Err(fault) if row.optional && fault.errno == Errno::ENOENT => Ok(()),
             Err(fault) => Err(fault),
         }
     }
 
     /// The mount that covers the row's path.
-    fn cover(&self, row: &Row, onto: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
+    fn cover(&self, row: &Row, onto: BorrowedFd<'_>, covers: Start<'_>) -> Result<ChildFd, Fault> {
         match &row.what {
             What::ReadOnly { later: false } => bind_of(onto, c"", MountFlags::RDONLY),
             What::ReadOnly { later: true } | What::Writable => bind_of(onto, c"", MountFlags::empty()),
-            What::Hidden => dead_bind(if is_directory(onto)? { &self.dir } else { &self.reg }, root),
-            What::Replaced(source) => dead_bind(source, root),
+            What::Hidden => dead_bind(if is_directory(onto)? { &self.dir } else { &self.reg }, covers),
+            What::Replaced(source) => dead_bind(source, covers),
         }
     }
 }
 
-/// A bind of another path of the tree, resolved like every path in it.
-fn dead_bind(source: &InRoot, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
-    let opened = source.open(root).map_err(|fault| match fault.errno {
+/// Where paths are resolved from: what is mounted at the first parts of each.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    mount: BorrowedFd<'a>,
+    parts: usize,
+}
+
+impl Start<'_> {
+    fn open(self, path: &InRoot) -> Result<ChildFd, Fault> {
+        path.open_in(self.mount, self.parts)
+    }
+}
+
+/// A bind of another path, resolved like every path in the tree.
+fn dead_bind(source: &InRoot, covers: Start<'_>) -> Result<ChildFd, Fault> {
+    let opened = covers.open(source).map_err(|fault| match fault.errno {
         Errno::ENOENT => fault.saying(b"what covers it is missing in /run/host"),
         _ => fault,
     })?;
@@ -207,9 +243,9 @@ fn dead_bind(source: &InRoot, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
 
 impl Row {
     /// What was bound on itself is now on top of its path, and the writable rows on top of that.
-    fn finish(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    fn finish(&self, base: Start<'_>) -> Result<(), Fault> {
         match self.what {
-            What::ReadOnly { later: true } => match self.path.open(root) {
+            What::ReadOnly { later: true } => match base.open(&self.path) {
                 Ok(mount) => with(mount, |mount| set_flags(mount, MountFlags::RDONLY)),
                 Err(fault) if self.optional && fault.errno == Errno::ENOENT => Ok(()),
                 Err(fault) => Err(fault),
@@ -222,11 +258,17 @@ impl Row {
 // SAFETY: system calls on the table, the stack and a slot.
 unsafe impl Step for Lock {
     fn run(&self, child: &mut Child<'_>) -> Result<(), Fault> {
-        self.apply(child.fd(ROOT)?)
+        match self.within {
+            Some(mount) => self.apply_in(child.fd(mount)?, child.fd(RUN_HOST)?),
+            None => self.apply(child.fd(ROOT)?),
+        }
     }
 
     fn wires(&self, wires: &mut Wires) {
         wires.uses(ROOT);
+        if let Some(mount) = self.within {
+            wires.uses(mount).uses(RUN_HOST);
+        }
     }
 
     fn row(&self, row: u32) -> Option<&dyn fmt::Display> {

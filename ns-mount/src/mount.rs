@@ -7,7 +7,7 @@ use crate::flags::MountFlags;
 use crate::owner::Owner;
 use crate::path::{InRoot, MountPoint};
 use crate::root::ROOT;
-use crate::tree::{attach, with};
+use crate::tree::{attach_directory, with};
 use ns_core::{Child, ChildFd, Fault, Slot, Step, Wires};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -75,7 +75,7 @@ impl Mount {
 
     pub(crate) fn attach(&self, mount: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let onto = self.at.open_or_make(root, MountPoint::Directory, self.owner)?;
-        with(onto, |onto| attach(mount, onto))
+        with(onto, |onto| attach_directory(mount, onto))
     }
 
     pub(crate) fn filesystem(&self) -> &Filesystem {

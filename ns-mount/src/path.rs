@@ -112,6 +112,16 @@ impl InRoot {
         self.resolve(root, &self.whole)
     }
 
+    /// The same by its rest after so many parts, from the root of what is mounted there: no rename in the tree leads it elsewhere.
+    pub(crate) fn open_in(&self, mount: BorrowedFd<'_>, parts: usize) -> Result<ChildFd, Fault> {
+        let start = match parts.checked_sub(1) {
+            None => 0,
+            Some(last) => self.parts.get(last).map_or(0, |part| part.prefix.as_bytes().len() + 1),
+        };
+        let rest = self.whole.as_bytes_with_nul().get(start..).and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
+        self.resolve(mount, rest.ok_or(Fault::new("openat2", Errno::EINVAL))?)
+    }
+
     /// The same; what is missing is made first, by `owner`, whom an id map knows.
     pub(crate) fn open_or_make(&self, root: BorrowedFd<'_>, kind: MountPoint, owner: Owner) -> Result<ChildFd, Fault> {
         match self.open(root) {

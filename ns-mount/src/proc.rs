@@ -16,7 +16,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// /proc of the payload's process namespace, `nosuid nodev noexec`. Needs [`ROOT`] and the payload's pidfd.
+/// The container's /proc; filled by [`Proc`].
+pub const PROC: Slot = Slot::new("the container's /proc");
+
+/// /proc of the payload's process namespace, `nosuid nodev noexec`. Needs [`ROOT`] and the payload's pidfd. Fills [`PROC`].
 ///
 /// By the mount parameter `pidns` (Linux 6.18) with the namespace's descriptor from the pidfd (`PIDFD_GET_PID_NAMESPACE`, 6.11). Where the
 /// kernel lacks either, by a short helper that is born in the payload's namespace with a copy of the builder's memory and the builder's
@@ -107,11 +110,12 @@ fn process_namespace(pidfd: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
 // SAFETY: system calls on the value, the stack and slots; the helper runs on its own copy of the memory.
 unsafe impl Step for Proc {
     fn run(&self, child: &mut Child<'_>) -> Result<(), Fault> {
-        self.mount(child.fd(ROOT)?, child.fd(Slot::PAYLOAD)?).map(ChildFd::close)
+        let mount = self.mount(child.fd(ROOT)?, child.fd(Slot::PAYLOAD)?)?;
+        child.keep(PROC, mount).map(drop)
     }
 
     fn wires(&self, wires: &mut Wires) {
-        wires.uses(ROOT).uses(Slot::PAYLOAD);
+        wires.uses(ROOT).uses(Slot::PAYLOAD).fills(PROC);
     }
 }
 

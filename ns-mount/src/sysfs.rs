@@ -17,6 +17,9 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// The container's /sys; filled by [`Sysfs`].
+pub const SYS: Slot = Slot::new("the container's /sys");
+
 /// The sysfs that the skeleton's parts are clones of. Whoever closes the last descriptor of a mount that is not attached waits until no
 /// processor can be looking at it, milliseconds on a busy machine: so it stays open until the builder has nothing more to do.
 const SOURCE: Slot = Slot::new("the payload's sysfs");
@@ -25,7 +28,7 @@ const SOURCE: Slot = Slot::new("the payload's sysfs");
 const SHOWN: [&CStr; 6] = [c"block", c"bus", c"class", c"dev", c"devices", c"kernel"];
 
 /// /sys of the network namespace that the builder is in, read-only, `nosuid nodev noexec`: a read-only /sys is what tells a guest that
-/// devices are not its business. Comes before [`Cgroup2`](crate::Cgroup2). Needs [`ROOT`].
+/// devices are not its business. Comes before [`Cgroup2`](crate::Cgroup2). Needs [`ROOT`]; fills [`SYS`].
 ///
 /// A payload in a user namespace of its own mounts a fresh, writable sysfs on Linux 6.1 and 6.12 whatever is done here: there the modes of
 /// its files protect it, and nothing else. See sysfs(5).
@@ -57,29 +60,30 @@ impl Sysfs {
 
     /// Mounts it below `root`. Before Linux 6.15 the skeleton leaves the working directory at `/`.
     pub fn mount(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
-        self.mounted(root).map(ChildFd::close)
+        let (sys, source) = self.mounted(root)?;
+        sys.close();
+        if let Some(source) = source {
+            source.close();
+        }
+        Ok(())
     }
 
-    /// Returns the sysfs, of which the skeleton needs no more.
-    fn mounted(&self, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
-        match &self.skeleton {
-            None => self.sysfs.mount(root),
-            Some(tmpfs) => {
-                let sysfs = self.sysfs.filesystem().fsmount()?;
-                match self.assemble(tmpfs, sysfs.as_fd(), root) {
-                    Ok(()) => Ok(sysfs),
-                    Err(fault) => {
-                        sysfs.close();
-                        Err(fault)
-                    }
-                }
+    /// Returns what is at /sys, and the sysfs that the skeleton's parts are clones of.
+    fn mounted(&self, root: BorrowedFd<'_>) -> Result<(ChildFd, Option<ChildFd>), Fault> {
+        let Some(tmpfs) = &self.skeleton else { return Ok((self.sysfs.mount(root)?, None)) };
+        let sysfs = self.sysfs.filesystem().fsmount()?;
+        match self.assemble(tmpfs, sysfs.as_fd(), root) {
+            Ok(sys) => Ok((sys, Some(sysfs))),
+            Err(fault) => {
+                sysfs.close();
+                Err(fault)
             }
         }
     }
 
     /// Before Linux 6.15 only what is attached can be cloned, and a detached mount can't be mounted on: there sysfs is attached, cloned,
     /// unmounted again, and only then the tmpfs comes, and the clones onto it.
-    fn assemble(&self, tmpfs: &Tmpfs, sysfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    fn assemble(&self, tmpfs: &Tmpfs, sysfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
         match parts(sysfs) {
             [Err(fault), ..] if fault.errno == Errno::EINVAL => {
                 self.sysfs.attach(sysfs, root)?;
@@ -107,11 +111,16 @@ fn close_all(parts: Parts) {
     parts.into_iter().flatten().for_each(ChildFd::close);
 }
 
-fn put_together(tmpfs: &Tmpfs, parts: &Parts, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    with(tmpfs.mount(root)?, |mount| {
-        let mut rows = parts.iter().zip(SHOWN).zip(0..);
-        rows.try_for_each(|((part, name), row)| attach_one(part, mount, name).map_err(|fault| fault.at_row(row)))
-    })
+fn put_together(tmpfs: &Tmpfs, parts: &Parts, root: BorrowedFd<'_>) -> Result<ChildFd, Fault> {
+    let mount = tmpfs.mount(root)?;
+    let mut rows = parts.iter().zip(SHOWN).zip(0..);
+    match rows.try_for_each(|((part, name), row)| attach_one(part, mount.as_fd(), name).map_err(|fault| fault.at_row(row))) {
+        Ok(()) => Ok(mount),
+        Err(fault) => {
+            mount.close();
+            Err(fault)
+        }
+    }
 }
 
 fn attach_one(clone: &Result<ChildFd, Fault>, mount: BorrowedFd<'_>, name: &CStr) -> Result<(), Fault> {
@@ -136,12 +145,16 @@ fn unmount_it(mount: BorrowedFd<'_>) -> Result<(), Fault> {
 // SAFETY: system calls on the value, the stack and a slot.
 unsafe impl Step for Sysfs {
     fn run(&self, child: &mut Child<'_>) -> Result<(), Fault> {
-        let sysfs = self.mounted(child.fd(ROOT)?)?;
-        child.keep(SOURCE, sysfs).map(drop)
+        let (sys, source) = self.mounted(child.fd(ROOT)?)?;
+        child.keep(SYS, sys)?;
+        source.map_or(Ok(()), |source| child.keep(SOURCE, source).map(drop))
     }
 
     fn wires(&self, wires: &mut Wires) {
-        wires.uses(ROOT).fills(SOURCE);
+        wires.uses(ROOT).fills(SYS);
+        if self.skeleton.is_some() {
+            wires.fills(SOURCE);
+        }
     }
 
     fn row(&self, row: u32) -> Option<&dyn fmt::Display> {

@@ -193,6 +193,15 @@ impl Drop for Payload {
     }
 }
 
+/// Until somebody has made it.
+pub fn wait_for(path: &Path) {
+    let began = std::time::Instant::now();
+    while !path.exists() {
+        assert!(began.elapsed().as_secs() < 20, "{} did not come", path.display());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
 /// The process numbers that a proc shows.
 pub fn pids(proc: BorrowedFd<'_>) -> Vec<u32> {
     let dir = std::fs::read_dir(format!("/proc/self/fd/{}", proc.as_raw_fd())).unwrap();

@@ -11,7 +11,7 @@ use crate::owner::Owner;
 use crate::path::{InRoot, MountPoint};
 use crate::root::ROOT;
 use crate::shown::Shown;
-use crate::tree::{attach, set_flags, with};
+use crate::tree::{attach_directory, set_flags, with};
 use ns_core::{Child, ChildFd, Fault, Slot, Step, Wires};
 pub(crate) use row::What;
 use row::{Made, Row};
@@ -240,7 +240,7 @@ impl Tmpfs {
             set_flags(mount, MountFlags::RDONLY)?;
         }
         let onto = self.at.open_or_make(root, MountPoint::Directory, self.owner)?;
-        with(onto, |onto| attach(mount, onto))?;
+        with(onto, |onto| attach_directory(mount, onto))?;
         if stand_ins { self.bind_host_nodes(mount) } else { Ok(()) }
     }
 

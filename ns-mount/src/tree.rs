@@ -6,7 +6,7 @@ use crate::flags::MountFlags;
 use crate::shown::Shown;
 use linux_raw_sys::general::MS_PRIVATE;
 use ns_core::raw::{MountAttr, mount_setattr};
-use ns_core::{Call, ChildFd, Fault};
+use ns_core::{Call, ChildFd, Errno, Fault};
 use rustix::io::retry_on_intr;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use std::ffi::CStr;
@@ -90,6 +90,16 @@ pub(crate) fn bind_of(dir: BorrowedFd<'_>, path: &CStr, flags: MountFlags) -> Re
 pub(crate) fn attach(mount: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     retry_on_intr(|| rustix::mount::move_mount(mount, c"", onto, c"", flags)).call("move_mount")
+}
+
+/// The same for a mount whose root is a directory, with words where something else is in the way.
+pub(crate) fn attach_directory(mount: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> Result<(), Fault> {
+    match attach(mount, onto) {
+        Err(fault) if fault.errno == Errno::EINVAL && !is_directory(onto).unwrap_or(true) => {
+            Err(Fault::new("move_mount", Errno::ENOTDIR).saying(b"the tree has something else where a directory must be"))
+        }
+        attached => attached,
+    }
 }
 
 /// Calls `then` with a descriptor, and closes it whatever came of it.

@@ -106,6 +106,37 @@ fn a_link_that_a_row_would_follow_is_refused() {
     });
 }
 
+/// Whoever may write to the tree, as the root of the container that it lies in, renames the mount point, which takes the mount along.
+#[test]
+fn a_mount_that_was_moved_away_is_locked_where_it_is() {
+    let tree = Tree::new();
+    let (ready, moved) = (tree.path("ready"), tree.path("moved"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            crate::testing::wait_for(&ready);
+            std::fs::rename(tree.path("proc"), tree.path("elsewhere")).unwrap();
+            std::fs::create_dir_all(tree.path("proc/sys")).unwrap();
+            std::fs::write(tree.path("proc/interrupts"), "a fake").unwrap();
+            std::fs::write(&moved, "").unwrap();
+        });
+        in_child(|| {
+            own_mounts();
+            let fd = tree.attached();
+            let proc = Filesystem::new("proc").unwrap().mount_flags(MountFlags::INERT);
+            let proc = Mount::new(proc, "/proc").unwrap().mount(fd.as_fd()).unwrap();
+            run().mount(fd.as_fd()).unwrap().close();
+            let run_host = run_host().mount(fd.as_fd()).unwrap();
+            std::fs::write(&ready, "").unwrap();
+            crate::testing::wait_for(&moved);
+            Lock::default_proc(true).apply_in(proc.as_fd(), run_host.as_fd()).unwrap();
+            assert_eq!(std::fs::read_to_string(at(&fd, "proc/interrupts")).unwrap(), "a fake");
+            assert_eq!(std::fs::read(at(&fd, "elsewhere/interrupts")).unwrap(), b"");
+            let write = std::fs::OpenOptions::new().write(true).open(at(&fd, "elsewhere/sys/kernel/hostname"));
+            assert_eq!(errno(write), libc::EROFS);
+        });
+    });
+}
+
 #[test]
 fn the_default_tables_are_printed_row_by_row() {
     let proc = Lock::default_proc(true).to_string();
