@@ -107,6 +107,14 @@ impl Error {
         self.errno().map(Errno::raw_os_error)
     }
 
+    /// The call that failed in a child, by its C name.
+    pub fn failed_call(&self) -> Option<&str> {
+        match &*self.0 {
+            Inner::Step { call, .. } => Some(call),
+            _ => None,
+        }
+    }
+
     /// Which list, and the number in it as a plan prints it, of a step that failed or a child that died.
     pub fn place(&self) -> Option<(Side, usize)> {
         match &*self.0 {

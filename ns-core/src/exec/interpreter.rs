@@ -33,16 +33,16 @@ pub(super) fn check(path: &CStr) -> Result<(), Fault> {
     let mut depth = 0;
     while next == Next::Script {
         depth += 1;
-        if depth > DEPTH {
-            return Err(Fault::new(INTERPRETER, Errno::ELOOP));
-        }
         let line = name;
         let path = CStr::from_bytes_until_nul(&line).unwrap_or_default();
-        next = inspect(path, INTERPRETER, &mut name)?;
+        if depth > DEPTH {
+            return Err(Fault::new(INTERPRETER, Errno::ELOOP).saying(path.to_bytes()));
+        }
+        next = inspect(path, INTERPRETER, &mut name).map_err(|fault| fault.saying(path.to_bytes()))?;
     }
     if next == Next::Elf {
         let path = CStr::from_bytes_until_nul(&name).unwrap_or_default();
-        find(path, OFlags::PATH).map(ChildFd::close).map_err(|errno| Fault::new(INTERPRETER, errno))?;
+        find(path, OFlags::PATH).map(ChildFd::close).map_err(|errno| Fault::new(INTERPRETER, errno).saying(path.to_bytes()))?;
     }
     Ok(())
 }
@@ -63,15 +63,16 @@ fn find(path: &CStr, flags: OFlags) -> Result<ChildFd, Errno> {
 fn inspect(path: &CStr, call: &'static str, name: &mut [u8; LINE + 1]) -> Result<Next, Fault> {
     let fault = |errno| Fault::new(call, errno);
     let file = match find(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
-        // It may be executed all the same: then only its path is known to be good.
-        Err(Errno::EACCES) => return find(path, OFlags::PATH).map(ChildFd::close).map(|()| Next::Nothing).map_err(fault),
+        // It may be executed all the same, or is a socket: then only its path is known to be good.
+        Err(Errno::EACCES | Errno::ENXIO) => return find(path, OFlags::PATH).map(ChildFd::close).map(|()| Next::Nothing).map_err(fault),
         found => found.map_err(fault)?,
     };
     let next = read_next(file.as_fd(), name);
     file.close();
     match next {
         // The exec will refuse it, in the usual words.
-        Err(Errno::EISDIR) => Ok(Next::Nothing),
+        Err(Errno::EISDIR | Errno::ESPIPE) if call == EXEC => Ok(Next::Nothing),
+        Err(Errno::EISDIR | Errno::ESPIPE) => Err(fault(Errno::EACCES)),
         next => next.map_err(|errno| Fault::new(INTERPRETER, errno)),
     }
 }

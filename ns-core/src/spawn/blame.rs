@@ -7,6 +7,16 @@ use crate::plan::Op;
 use crate::raw::{Errno, WaitId};
 use crate::step::Fault;
 
+/// As much of a step as an error's one line has room for: a table has its row named after it.
+const ROOM: usize = 120;
+
+fn shortened(what: String) -> String {
+    match what.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}...", &what[..end]),
+        None => what,
+    }
+}
+
 impl Parts {
     fn place(&self, side: Side, position: usize, row: u32) -> Place {
         let list = self.sealed.0.list(side);
@@ -14,7 +24,7 @@ impl Parts {
         let op = list.ops.get(position);
         let what = match op {
             Some(Op::Exec) => self.sealed.0.exec.to_string(),
-            Some(op) => op.to_string(),
+            Some(op) => shortened(op.to_string()),
             None => String::new(),
         };
         let row = (row != Fault::NO_ROW).then_some(row).and_then(|row| match op {

@@ -34,13 +34,13 @@ impl Text {
     }
 }
 
-/// Control characters are shown as `?`: the words may quote a hostile tree.
+/// What a terminal would obey, or would not show, is a `?`: the words may quote a hostile tree.
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for part in self.as_bytes().utf8_chunks() {
             for c in part.valid().chars() {
-                f.write_char(if c.is_control() { '?' } else { c })?;
+                f.write_char(if is_shown(c) { c } else { '?' })?;
             }
             if !part.invalid().is_empty() {
                 f.write_char('?')?;
@@ -48,6 +48,10 @@ impl fmt::Display for Text {
         }
         Ok(())
     }
+}
+
+fn is_shown(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().eq([c])
 }
 
 impl fmt::Debug for Text {
@@ -129,6 +133,7 @@ mod tests {
         let long = [b'x'; 200];
         assert_eq!(Text::new(&long).to_string().len(), Text::MAX);
         assert_eq!(Text::new(b"a\x1b[2Jb\xff").to_string(), "a?[2Jb?");
+        assert_eq!(Text::new("\u{202e}'\"\\\u{e4}\u{9b}\u{200b}".as_bytes()).to_string(), "?'\"\\\u{e4}??");
     }
 
     #[test]
