@@ -4,6 +4,7 @@ pub(crate) mod environment;
 mod slots;
 
 pub use environment::Host;
+pub(crate) use environment::PATH;
 pub use slots::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 
 use crate::guest::{Login, MachineId, RootUser};

@@ -8,6 +8,7 @@
 mod image;
 mod init;
 mod machine_id;
+mod mounted;
 mod os_release;
 mod root_user;
 mod running;
@@ -27,6 +28,7 @@ use rustix::io::Errno as Rustix;
 pub use image::IMAGE_DIRECTORIES;
 pub use init::{Init, InitKind, Inittab, Login};
 pub use machine_id::MachineId;
+pub use mounted::Mounted;
 pub use os_release::OsRelease;
 pub use root_user::RootUser;
 pub use user::User;

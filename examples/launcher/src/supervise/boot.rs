@@ -6,7 +6,6 @@ use super::stdio::{Relay, Stdio};
 use crate::Error;
 use crate::assemble::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 use crate::console::Window;
-use crate::escape::Escaped;
 use crate::registry::IdRange;
 use crate::settings::{ConsoleMode, PrivateUsers};
 use ns_core::{Errno, Fds, Running};
@@ -78,29 +77,4 @@ impl Prepared<'_> {
             let _ = size.set(console);
         }
     }
-
-    /// Says more where the cause can be found: user namespaces that are off, a tree that can't be id-mapped.
-    fn explain(&self, e: &ns_core::Error) -> Error {
-        let mapped = self.settings.users != PrivateUsers::No;
-        if mapped && e.errno() == Some(Errno::ENOSPC) && user_namespaces_are_off() {
-            return Error::host(e).hint(
-                "user namespaces are turned off here: sysctl user.max_user_namespaces=15000; \
-                 or --private-users=no, where container root is the host's root",
-            );
-        }
-        match ns_mount::id_mappable(self.tree.as_fd()) {
-            Err(why) if mapped && e.errno() == Some(Errno::EINVAL) => {
-                let (path, name) = (Escaped::path(self.tree.path()), &self.settings.machine);
-                Error::host(why).hint(format!(
-                    "copy it to a file system that can (ext4, xfs, btrfs): cp -a {path} /var/lib/machines/{name} && ns-spawn -D \
-                     /var/lib/machines/{name} ...; or --private-users=no, where container root is the host's root"
-                ))
-            }
-            _ => Error::host(e),
-        }
-    }
-}
-
-fn user_namespaces_are_off() -> bool {
-    std::fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|text| text.trim() == "0")
 }

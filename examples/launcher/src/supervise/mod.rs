@@ -3,6 +3,7 @@
 mod boot;
 mod cgroup;
 mod event;
+mod explain;
 mod network;
 mod prepare;
 mod requests;
