@@ -20,6 +20,11 @@ pub struct IpNet {
 }
 
 impl IpNet {
+    /// All of IPv4: a default route's.
+    pub const ALL_V4: IpNet = IpNet { first: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix: 0 };
+    /// All of IPv6.
+    pub const ALL_V6: IpNet = IpNet { first: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix: 0 };
+
     /// The block of this prefix around an address. [`Kind::Invalid`] for more than 32 or 128 bits.
     pub fn new(address: IpAddr, prefix: u8) -> Result<IpNet> {
         let most = if address.is_ipv4() { 32 } else { 128 };

@@ -120,7 +120,7 @@ pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
 pub use netfilter::Netfilter;
 pub use netns::in_namespace;
-pub use route::{Destination, Route, RouteEntry, RouteKind, RouteTable};
+pub use route::{Route, RouteEntry, RouteKind, RouteTable};
 pub use router::Router;
 pub use socket::Socket;
 pub use subnet::{Lease, Leases, MemberLease, Purpose, Subnet};

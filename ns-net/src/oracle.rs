@@ -1,7 +1,7 @@
 //! Each message that is sent, read by another's parser.
 
 use crate::message::{Call, Flags, Message, Request};
-use crate::{Address, AltName, Bridge, Change, Destination, IfName, LinkRef, MachineId, Route, Veth};
+use crate::{Address, AltName, Bridge, Change, IfName, IpNet, LinkRef, MachineId, Route, Veth};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload, Parseable};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
@@ -107,7 +107,7 @@ fn an_empty_message_is_a_message() {
 #[test]
 fn a_route_is_what_was_asked_for() {
     use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteScope, RouteType};
-    let loopback = Destination::new("::1".parse().unwrap(), 128).unwrap();
+    let loopback = IpNet::new("::1".parse().unwrap(), 128).unwrap();
     let local = Route::local(loopback, 7).metric(4103);
     let (RouteNetlinkMessage::NewRoute(r), flags) = read(local.message(Call::NEWROUTE, Flags::CREATE | Flags::EXCL, 7)) else { panic!() };
     assert_eq!((r.header.destination_prefix_length, r.header.kind, r.header.scope), (128, RouteType::Local, RouteScope::Host));

@@ -2,72 +2,14 @@
 
 use crate::address::{Scope, family, octets, read_ip};
 use crate::error::{Error, Kind, Result};
+use crate::ipnet::IpNet;
 use crate::link::LinkRef;
 use crate::message::{Batch, Call, Flags, Message};
 use crate::reply::{attributes, read_u32};
 use crate::socket::Socket;
 use linux_raw_sys::netlink as nl;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Where a route leads: a subnet; one of no bits is the default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
-    ip: IpAddr,
-    prefix: u8,
-}
-
-impl Destination {
-    /// All of IPv4.
-    pub const DEFAULT_V4: Destination = Destination { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix: 0 };
-    /// All of IPv6.
-    pub const DEFAULT_V6: Destination = Destination { ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix: 0 };
-
-    /// The subnet of this address. [`Kind::Invalid`] for more bits than there are; the bits beyond `prefix` are cleared.
-    pub fn new(ip: IpAddr, prefix: u8) -> Result<Destination> {
-        let bits = if ip.is_ipv4() { 32 } else { 128 };
-        if prefix > bits {
-            return Err(Error::refused(
-                Kind::Invalid,
-                format_args!("destination {ip}/{prefix}"),
-                format!("a prefix has at most {bits} bits"),
-            ));
-        }
-        let beyond = u32::from(bits - prefix);
-        let ip = match ip {
-            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & u32::MAX.checked_shl(beyond).unwrap_or(0)).into(),
-            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & u128::MAX.checked_shl(beyond).unwrap_or(0)).into(),
-        };
-        Ok(Destination { ip, prefix })
-    }
-
-    /// The first address.
-    pub fn ip(&self) -> IpAddr {
-        self.ip
-    }
-
-    /// How many bits count.
-    pub fn prefix(&self) -> u8 {
-        self.prefix
-    }
-
-    /// Whether the address is one of its.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        ip.is_ipv4() == self.ip.is_ipv4() && Destination::new(ip, self.prefix).is_ok_and(|of| of == *self)
-    }
-
-    /// Whether any address belongs to both.
-    pub fn overlaps(&self, other: &Destination) -> bool {
-        self.contains(other.ip) || other.contains(self.ip)
-    }
-}
-
-/// "10.200.1.0/28"
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.ip, self.prefix)
-    }
-}
+use std::net::IpAddr;
 
 /// A routing table: `RT_TABLE_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,18 +47,18 @@ impl RouteKind {
 /// A route to be made: `RTM_NEWROUTE`.
 ///
 /// ```
-/// use ns_net::{Destination, IfName, Route};
+/// use ns_net::{IfName, Route};
 /// let route = Route::via("10.200.1.1".parse().unwrap(), IfName::HOST0);
 /// assert_eq!(route.to_string(), "ip route add 0.0.0.0/0 via 10.200.1.1 dev host0");
 /// // ::1 is this machine's on a further link too: the answers to what was sent there from ::1 are taken.
-/// let loopback = Destination::new("::1".parse().unwrap(), 128)?;
+/// let loopback = IpNet::new("::1".parse().unwrap(), 128)?;
 /// let route = Route::local(loopback, IfName::new("ve-web")?).metric(4098);
 /// assert_eq!(route.to_string(), "ip -6 route add local ::1/128 dev ve-web table local metric 4098");
 /// # Ok::<(), ns_net::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    destination: Destination,
+    destination: IpNet,
     link: LinkRef,
     gateway: Option<IpAddr>,
     kind: RouteKind,
@@ -126,18 +68,18 @@ pub struct Route {
 
 impl Route {
     /// A route to what is on the link itself.
-    pub fn on_link(destination: Destination, link: impl Into<LinkRef>) -> Route {
+    pub fn on_link(destination: IpNet, link: impl Into<LinkRef>) -> Route {
         Route { destination, link: link.into(), gateway: None, kind: RouteKind::UNICAST, table: RouteTable::MAIN, metric: None }
     }
 
     /// The default route of the gateway's family.
     pub fn via(gateway: IpAddr, link: impl Into<LinkRef>) -> Route {
-        let destination = if gateway.is_ipv4() { Destination::DEFAULT_V4 } else { Destination::DEFAULT_V6 };
+        let destination = if gateway.is_ipv4() { IpNet::ALL_V4 } else { IpNet::ALL_V6 };
         Route { gateway: Some(gateway), ..Route::on_link(destination, link) }
     }
 
     /// These addresses are this machine's on the link: in the table `local`.
-    pub fn local(destination: Destination, link: impl Into<LinkRef>) -> Route {
+    pub fn local(destination: IpNet, link: impl Into<LinkRef>) -> Route {
         Route { kind: RouteKind::LOCAL, table: RouteTable::LOCAL, ..Route::on_link(destination, link) }
     }
 
@@ -180,7 +122,9 @@ impl Route {
     pub(crate) fn message(&self, call: Call, flags: Flags, index: u32) -> Message {
         Message::new(call, flags)
             .fixed(&self.rtmsg())
-            .with(Some(self.destination).filter(|d| d.prefix > 0), |m, d| m.attribute(nl::rtattr_type_t::RTA_DST as u16, &octets(d.ip)))
+            .with(Some(self.destination).filter(|d| d.prefix() > 0), |m, d| {
+                m.attribute(nl::rtattr_type_t::RTA_DST as u16, &octets(d.first()))
+            })
             .with(self.gateway, |m, gateway| m.attribute(nl::rtattr_type_t::RTA_GATEWAY as u16, &octets(gateway)))
             .number(nl::rtattr_type_t::RTA_OIF as u16, index)
             .with(self.metric, |m, metric| m.number(nl::rtattr_type_t::RTA_PRIORITY as u16, metric))
@@ -194,14 +138,14 @@ impl Route {
             (_, None) => Scope::LINK,
             _ => Scope::UNIVERSE,
         };
-        [family(self.destination.ip), self.destination.prefix, 0, 0, 0, nl::RTPROT_STATIC as u8, scope.0, self.kind.0, 0, 0, 0, 0]
+        [family(self.destination.first()), self.destination.prefix(), 0, 0, 0, nl::RTPROT_STATIC as u8, scope.0, self.kind.0, 0, 0, 0, 0]
     }
 }
 
 /// The command of `ip(8)`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let v6 = if self.destination.ip.is_ipv6() { "-6 " } else { "" };
+        let v6 = if self.destination.first().is_ipv6() { "-6 " } else { "" };
         let kind = if self.kind == RouteKind::LOCAL { "local " } else { "" };
         write!(f, "ip {v6}route add {kind}{}", self.destination)?;
         self.gateway.iter().try_for_each(|gateway| write!(f, " via {gateway}"))?;
@@ -220,7 +164,7 @@ const RTMSG: usize = size_of::<nl::rtmsg>();
 #[non_exhaustive]
 pub struct RouteEntry {
     /// `RTA_DST`, `rtm_dst_len`
-    pub destination: Destination,
+    pub destination: IpNet,
     /// `RTA_GATEWAY`; none for what is on the link, and none of a route with several next hops.
     pub gateway: Option<IpAddr>,
     /// `RTA_OIF`: the link's index; none of a route with several next hops.
@@ -256,7 +200,7 @@ impl RouteEntry {
     /// Reads the body of an `RTM_NEWROUTE` or `RTM_DELROUTE`: `struct rtmsg` and attributes. `None` when it is none, whatever the bytes.
     pub fn parse(body: &[u8]) -> Option<RouteEntry> {
         let &[family, prefix, _, _, table, protocol, _, kind, ..] = body else { return None };
-        let default = if i32::from(family) == libc::AF_INET { Destination::DEFAULT_V4 } else { Destination::DEFAULT_V6 };
+        let default = if i32::from(family) == libc::AF_INET { IpNet::ALL_V4 } else { IpNet::ALL_V6 };
         let mut entry = RouteEntry {
             destination: default,
             gateway: None,
@@ -266,7 +210,7 @@ impl RouteEntry {
             protocol,
             metric: 0,
         };
-        let mut ip = default.ip;
+        let mut ip = default.first();
         for attribute in attributes(body.get(RTMSG..)?) {
             let (kind, value) = attribute.ok()?;
             match u32::from(kind) {
@@ -279,7 +223,7 @@ impl RouteEntry {
             }
         }
         let of_family = self::family(ip) == family;
-        Some(RouteEntry { destination: Destination::new(ip, prefix).ok().filter(|_| of_family)?, ..entry })
+        Some(RouteEntry { destination: IpNet::new(ip, prefix).ok().filter(|_| of_family)?, ..entry })
     }
 }
 
@@ -288,36 +232,3 @@ const GATEWAY: u32 = nl::rtattr_type_t::RTA_GATEWAY as u32;
 const OIF: u32 = nl::rtattr_type_t::RTA_OIF as u32;
 const TABLE: u32 = nl::rtattr_type_t::RTA_TABLE as u32;
 const PRIORITY: u32 = nl::rtattr_type_t::RTA_PRIORITY as u32;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn to(text: &str) -> Destination {
-        let (ip, prefix) = text.split_once('/').unwrap();
-        Destination::new(ip.parse().unwrap(), prefix.parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_destination_is_a_subnet() {
-        assert_eq!(to("10.200.1.9/28").to_string(), "10.200.1.0/28");
-        assert_eq!(to("10.200.1.9/0"), Destination::DEFAULT_V4);
-        assert_eq!(to("fd00::9/64").to_string(), "fd00::/64");
-        assert_eq!(Destination::new("::1".parse().unwrap(), 129).unwrap_err().kind(), Kind::Invalid);
-        assert!(to("::1/128").contains("::1".parse().unwrap()) && !to("::1/128").contains("::2".parse().unwrap()));
-        assert!(!Destination::DEFAULT_V4.contains("::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn subnets_overlap_when_one_holds_the_other() {
-        for (a, b, expected) in [
-            ("10.0.0.0/8", "10.200.1.0/28", true),
-            ("10.200.1.0/28", "10.0.0.0/8", true),
-            ("10.200.1.0/28", "10.200.1.16/28", false),
-            ("0.0.0.0/0", "fd00::/64", false),
-            ("fd00::/48", "fd00::/64", true),
-        ] {
-            assert_eq!(to(a).overlaps(&to(b)), expected, "{a} {b}");
-        }
-    }
-}

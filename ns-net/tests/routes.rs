@@ -4,8 +4,7 @@ mod common;
 
 use common::namespace;
 use ns_net::{
-    Address, AddressEntry, AddressFlags, Destination, IfName, Kind, Link, MachineId, Route, RouteKind, RouteTable, Scope, Socket, Veth,
-    VethPair,
+    Address, AddressEntry, AddressFlags, IfName, IpNet, Kind, Link, MachineId, Route, RouteKind, RouteTable, Scope, Socket, Veth, VethPair,
 };
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -38,7 +37,7 @@ fn addresses_are_listed_as_they_were_given() {
     assert_eq!(found[1].flags, AddressFlags::PERMANENT | AddressFlags::NODAD | AddressFlags::NOPREFIXROUTE);
     assert!(found.iter().all(AddressEntry::is_global));
     assert_eq!(found[0].to_string(), "10.200.1.1/28 of link 2");
-    let subnet = Destination::new(ip("fd00:1::"), 64).unwrap();
+    let subnet = IpNet::new(ip("fd00:1::"), 64).unwrap();
     assert!(!Route::list(&mut host).unwrap().iter().any(|r| r.destination == subnet), "no route to the subnet");
 
     v4.remove(&mut host).unwrap();
@@ -56,8 +55,8 @@ fn routes_are_listed_as_they_were_made() {
     let routes = [
         Route::via(ip("10.200.1.1"), IfName::HOST0),
         Route::via(ip("fd00:1::1"), IfName::HOST0).metric(77),
-        Route::on_link(Destination::new(ip("10.9.0.0"), 16).unwrap(), IfName::HOST0).table(RouteTable(1000)),
-        Route::on_link(Destination::new(ip("10.8.0.0"), 16).unwrap(), IfName::HOST0).gateway(ip("10.200.1.3")),
+        Route::on_link(IpNet::new(ip("10.9.0.0"), 16).unwrap(), IfName::HOST0).table(RouteTable(1000)),
+        Route::on_link(IpNet::new(ip("10.8.0.0"), 16).unwrap(), IfName::HOST0).gateway(ip("10.200.1.3")),
     ];
     for route in &routes {
         route.apply(&mut container).unwrap();
@@ -65,7 +64,7 @@ fn routes_are_listed_as_they_were_made() {
     }
     let listed = Route::list(&mut container).unwrap();
     let find = |to: &str, prefix| {
-        let to = Destination::new(ip(to), prefix).unwrap();
+        let to = IpNet::new(ip(to), prefix).unwrap();
         listed.iter().find(|r| r.destination == to && r.link == Some(made.container.index)).unwrap_or_else(|| panic!("{to}: {listed:?}"))
     };
     assert_eq!((find("0.0.0.0", 0).gateway, find("0.0.0.0", 0).table), (Some(ip("10.200.1.1")), RouteTable::MAIN));
@@ -84,7 +83,7 @@ fn a_local_route_of_the_loopback_address_needs_its_own_metric() {
     let (mut host, _container, made) = pair();
     let mut other = Socket::open_in(namespace().as_fd()).unwrap();
     let second = Veth::new(IfName::new("ve-b").unwrap(), IfName::HOST0).apply(&mut other, &mut host).unwrap();
-    let loopback = Destination::new(ip("::1"), 128).unwrap();
+    let loopback = IpNet::new(ip("::1"), 128).unwrap();
     Route::local(loopback, &made.host).metric(4098).apply(&mut host).unwrap();
     let taken = Route::local(loopback, &second.host).metric(4098).apply(&mut host).unwrap_err();
     assert_eq!(taken.kind(), Kind::Exists);

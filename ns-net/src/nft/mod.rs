@@ -6,9 +6,9 @@
 //!
 //! ```
 //! use ns_net::nft::{Chain, Family, Hook, Name, Rule, Table};
-//! use ns_net::{Destination, IfName};
+//! use ns_net::{IfName};
 //! let device = IfName::new("ve-web")?;
-//! let loopback = Destination::new("127.0.0.0".parse().unwrap(), 8)?;
+//! let loopback = IpNet::new("127.0.0.0".parse().unwrap(), 8)?;
 //! let guard = Chain::new(Name::new("guard")?, Hook::Ingress(device), -500).rule(Rule::new().to(loopback).drop());
 //! let table = Table::new(Family::Inet, Name::new("nsk-web")?).chain(guard);
 //! assert_eq!(table.to_string(), r#"table inet nsk-web {

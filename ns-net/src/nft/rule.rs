@@ -6,8 +6,8 @@ use super::value::{Concatenated, Family, Field, Name, Protocol};
 use super::{NEWRULE, message};
 use crate::address::octets;
 use crate::ifname::IfName;
+use crate::ipnet::IpNet;
 use crate::message::{Flags, Message};
-use crate::route::Destination;
 use std::fmt;
 
 /// A rule: conditions, which must all be met, and at most one action. `NFT_MSG_NEWRULE`.
@@ -31,8 +31,8 @@ enum Condition {
     Family(Family),
     Iif(bool, IfName),
     Oif(bool, IfName),
-    Source(bool, Destination),
-    Target(bool, Destination),
+    Source(bool, IpNet),
+    Target(bool, IpNet),
     LocalTarget,
     Port(Side, Protocol, u16),
     RouterAdvertisement,
@@ -90,17 +90,17 @@ impl Rule {
     }
 
     /// `ip saddr`, `ip6 saddr`
-    pub fn from(self, source: Destination) -> Rule {
+    pub fn from(self, source: IpNet) -> Rule {
         self.condition(Condition::Source(true, source))
     }
 
     /// `ip daddr`, `ip6 daddr`
-    pub fn to(self, target: Destination) -> Rule {
+    pub fn to(self, target: IpNet) -> Rule {
         self.condition(Condition::Target(true, target))
     }
 
     /// `ip daddr !=`, `ip6 daddr !=`
-    pub fn not_to(self, target: Destination) -> Rule {
+    pub fn not_to(self, target: IpNet) -> Rule {
         self.condition(Condition::Target(false, target))
     }
 
@@ -199,7 +199,7 @@ impl Condition {
     fn family(&self) -> Option<Family> {
         match self {
             Condition::Family(family) => Some(*family),
-            Condition::Source(_, of) | Condition::Target(_, of) => Some(Family::of_address(of.ip())),
+            Condition::Source(_, of) | Condition::Target(_, of) => Some(Family::of_address(of.first())),
             Condition::RouterAdvertisement => Some(Family::Ip6),
             _ => None,
         }
@@ -235,9 +235,9 @@ fn padded(name: &IfName) -> [u8; 16] {
 }
 
 /// An address's first bits: whole bytes are compared as they are, others behind a mask.
-fn subnet(all: Expressions, equal: bool, of: &Destination, v4: u32, v6: u32) -> Expressions {
-    let offset = if of.ip().is_ipv4() { v4 } else { v6 };
-    let bytes = octets(of.ip());
+fn subnet(all: Expressions, equal: bool, of: &IpNet, v4: u32, v6: u32) -> Expressions {
+    let offset = if of.first().is_ipv4() { v4 } else { v6 };
+    let bytes = octets(of.first());
     let prefix = usize::from(of.prefix());
     if prefix % 8 == 0 && prefix > 0 {
         let whole = bytes.get(..prefix / 8).unwrap_or_default();
@@ -288,8 +288,8 @@ impl fmt::Display for Condition {
             Condition::Family(_) => f.write_str("meta nfproto ipv4"),
             Condition::Iif(equal, name) => write!(f, "iifname {}\"{}\"", not(equal), Quoted(name)),
             Condition::Oif(equal, name) => write!(f, "oifname {}\"{}\"", not(equal), Quoted(name)),
-            Condition::Source(equal, of) => write!(f, "{} saddr {}{}", Family::of_address(of.ip()), not(equal), Subnet(of)),
-            Condition::Target(equal, of) => write!(f, "{} daddr {}{}", Family::of_address(of.ip()), not(equal), Subnet(of)),
+            Condition::Source(equal, of) => write!(f, "{} saddr {}{}", Family::of_address(of.first()), not(equal), Subnet(of)),
+            Condition::Target(equal, of) => write!(f, "{} daddr {}{}", Family::of_address(of.first()), not(equal), Subnet(of)),
             Condition::LocalTarget => f.write_str("fib daddr type local"),
             Condition::Port(Side::Source, protocol, port) => write!(f, "{protocol} sport {port}"),
             Condition::Port(Side::Target, protocol, port) => write!(f, "{protocol} dport {port}"),
@@ -313,12 +313,12 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A subnet; one of a single address without its prefix.
-struct Subnet<'a>(&'a Destination);
+struct Subnet<'a>(&'a IpNet);
 
 impl fmt::Display for Subnet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = if self.0.ip().is_ipv4() { 32 } else { 128 };
-        if self.0.prefix() == whole { self.0.ip().fmt(f) } else { self.0.fmt(f) }
+        let whole = if self.0.first().is_ipv4() { 32 } else { 128 };
+        if self.0.prefix() == whole { self.0.first().fmt(f) } else { self.0.fmt(f) }
     }
 }
 
