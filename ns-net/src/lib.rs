@@ -90,6 +90,7 @@ pub mod nft;
 mod oracle;
 mod packet;
 mod poll;
+mod proxy;
 #[cfg(test)]
 mod random;
 pub mod reply;
@@ -120,6 +121,7 @@ pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
 pub use netfilter::Netfilter;
 pub use netns::in_namespace;
+pub use proxy::{PortRef, Proxy};
 pub use route::{Route, RouteEntry, RouteKind, RouteTable};
 pub use router::Router;
 pub use socket::Socket;

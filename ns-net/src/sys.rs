@@ -1,6 +1,8 @@
 //! The calls that rustix doesn't have: the only unsafe code of this crate.
 #![allow(unsafe_code)]
 
+pub(crate) mod pktinfo;
+
 use rustix::io::Errno;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -25,14 +27,6 @@ pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
     // SAFETY: the option takes a sock_fprog, whose `len` instructions live during the call; the kernel copies and only reads them.
     unsafe { set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program) }
-}
-
-/// `setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, index)`: only what arrives by this link. Linux 5.0.
-pub(crate) fn bind_to_link(fd: BorrowedFd<'_>, index: u32) -> Result<(), Errno> {
-    const SO_BINDTOIFINDEX: libc::c_int = 62;
-    let index = libc::c_int::try_from(index).map_err(|_| Errno::INVAL)?;
-    // SAFETY: the option takes an int.
-    unsafe { set_option(fd, libc::SOL_SOCKET, SO_BINDTOIFINDEX, &index) }
 }
 
 /// # Safety
