@@ -1,7 +1,7 @@
 //! What becomes of a query: answered here, or asked elsewhere.
 #![forbid(unsafe_code)]
 
-use super::message::{Code, Query, Unfit, kind};
+use super::message::{Code, Query, Unfit};
 use super::names::Names;
 use super::resolv_conf::Upstreams;
 use crate::ipnet::IpNet;
@@ -95,7 +95,7 @@ pub(super) fn dry(message: &[u8], names: impl Names + Send + 'static) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::query;
+    use super::super::message::{kind, query};
     use super::*;
 
     fn judge() -> Judge {

@@ -1,6 +1,6 @@
 //! The host's resolvers: `resolv.conf(5)`.
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, open};
+use rustix::fs::{CWD, Mode, OFlags, fstat};
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
