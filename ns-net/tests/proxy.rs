@@ -209,7 +209,9 @@ fn datagrams_find_their_clients_and_come_from_where_they_went() {
             },
         );
         let end = |to: SocketAddr| inside(&container, || UdpSocket::bind("[::]:0").unwrap().send_to(&[], to).unwrap());
-        [first.local_addr().unwrap(), second.local_addr().unwrap()].into_iter().for_each(|to| drop(end(to)));
+        for socket in [&first, &second] {
+            end(socket.local_addr().unwrap());
+        }
     });
 }
 
