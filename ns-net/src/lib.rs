@@ -76,13 +76,16 @@ mod forward;
 mod frame;
 mod ifname;
 mod ipnet;
+mod ipvlan;
 mod link;
 #[cfg(feature = "plan")]
 #[allow(unsafe_code, reason = "a step's promise")]
 mod loopback;
 mod mac;
 mod machine;
+mod macvlan;
 pub mod message;
+mod moved;
 mod netfilter;
 mod netns;
 pub mod nft;
@@ -103,6 +106,7 @@ mod siphash;
 mod socket;
 mod subnet;
 mod sys;
+mod upper;
 mod veth;
 
 pub use address::{Address, AddressEntry, AddressFlags, Scope};
@@ -116,9 +120,12 @@ pub use error::{Error, Kind, Result};
 pub use forward::Forward;
 pub use ifname::{AltName, IfName};
 pub use ipnet::IpNet;
+pub use ipvlan::{Ipvlan, IpvlanIsolation, IpvlanMode};
 pub use link::{Link, LinkFlags, LinkRef};
 pub use mac::Mac;
 pub use machine::{End, LinkName, MachineId, Prefix};
+pub use macvlan::{Macvlan, MacvlanMode};
+pub use moved::{Move, Moved};
 pub use netfilter::Netfilter;
 pub use netns::in_namespace;
 pub use proxy::{PortRef, Proxy};

@@ -126,3 +126,22 @@ fn a_route_is_what_was_asked_for() {
     assert_eq!((r.header.destination_prefix_length, r.header.scope), (0, RouteScope::Universe));
     assert_eq!(r.attributes[0], RouteAttribute::Gateway(RouteAddress::Inet("10.1.2.1".parse().unwrap())));
 }
+
+#[test]
+fn links_on_links_are_what_was_asked_for() {
+    let namespace = File::open("/proc/self/ns/net").unwrap();
+    let name = IfName::new("x").unwrap();
+    let macvlan = crate::Macvlan::new(LinkRef::Index(5), name).mode(crate::MacvlanMode::Private);
+    let (RouteNetlinkMessage::NewLink(link), flags) = read(macvlan.upper.message(5, namespace.as_fd(), |m| macvlan.data(m))) else { panic!() };
+    assert_eq!((flags, link.header.flags), (0x605, LinkFlags::Up));
+    let on = [LinkAttribute::IfName("x".into()), LinkAttribute::Link(5), LinkAttribute::NetNsFd(namespace.as_raw_fd())];
+    assert_eq!(text(&link), on);
+    let mode = InfoData::MacVlan(vec![netlink_packet_route::link::InfoMacVlan::Mode(netlink_packet_route::link::MacVlanMode::Private)]);
+    assert_eq!(info(&link), [LinkInfo::Kind(InfoKind::MacVlan), LinkInfo::Data(mode)]);
+
+    let ipvlan = crate::Ipvlan::new(LinkRef::Index(5), name).mode(crate::IpvlanMode::L3s).isolation(crate::IpvlanIsolation::Private);
+    let (RouteNetlinkMessage::NewLink(link), _) = read(ipvlan.upper.message(5, namespace.as_fd(), |m| ipvlan.data(m))) else { panic!() };
+    assert_eq!(text(&link), on);
+    let [LinkInfo::Kind(InfoKind::IpVlan), LinkInfo::Data(data)] = info(&link) else { panic!("{link:?}") };
+    assert!(format!("{data:?}").contains("L3S"), "{data:?}");
+}

@@ -212,7 +212,7 @@ impl Veth {
         let start = Instant::now();
         while let Some(taken) = found(Link::get(host, self.host.name))? {
             let is_veth = taken.kind.as_deref() == Some("veth");
-            if is_veth && has_ended(host, taken.peer_namespace) {
+            if taken.is_leftover(host) {
                 return set_aside(host, &taken);
             }
             if is_veth && self.taken == Taken::Delete && self.is_like(&taken) {
@@ -273,6 +273,13 @@ fn found<T>(done: Result<T>) -> Result<Option<T>> {
     match done {
         Err(e) if e.kind() == Kind::NotFound => Ok(None),
         done => done.map(Some),
+    }
+}
+
+impl Link {
+    /// Whether this is the end of a veth pair whose other end's namespace has ended: it vanishes by itself within some milliseconds.
+    pub fn is_leftover(&self, socket: &mut Socket) -> bool {
+        self.kind.as_deref() == Some("veth") && has_ended(socket, self.peer_namespace)
     }
 }
 

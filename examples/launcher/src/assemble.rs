@@ -8,7 +8,7 @@ pub(crate) use environment::PATH;
 pub use slots::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 
 use crate::guest::{Login, MachineId, RootUser};
-use crate::settings::{Bind, BindOptions, ConsoleMode, Network, Payload, Settings};
+use crate::settings::{Bind, BindOptions, ConsoleMode, NetworkNamespace, Payload, Settings};
 use crate::{Error, Kind};
 use ns_core::credentials::{CapSet, Capability, Credentials};
 use ns_core::pty::Pty;
@@ -64,7 +64,7 @@ impl Site<'_> {
         // Inside: first what needs the host's view, then the lock, then what has no way back.
         let plan = self.limits_of_namespaces(plan)?;
         let plan = plan.inside(Hostname::new(self.settings.machine.as_str()).map_err(Error::host)?);
-        let plan = if self.is_private() { plan.inside(LoopbackUp) } else { plan };
+        let plan = if self.has_own_network() { plan.inside(LoopbackUp) } else { plan };
         let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
         let plan = plan.inside(Personality::LINUX).inside(limits).inside(Umask::new(0o022));
         // While the builder mounts, and not after: what is kept is enough for the rest, and the filter allows it. The keyring comes after
@@ -79,7 +79,12 @@ impl Site<'_> {
     }
 
     fn is_private(&self) -> bool {
-        self.settings.network != Network::Host
+        self.settings.network.is_private()
+    }
+
+    /// One that is made with the container, and not one that was there and is the builder's too.
+    fn has_own_network(&self) -> bool {
+        self.settings.network.namespace == NetworkNamespace::Own
     }
 
     fn has_pty(&self) -> bool {
@@ -98,7 +103,7 @@ impl Site<'_> {
             None => plan,
         };
         let plan = if self.cgroup { plan.given(CGROUP).into_cgroup(CGROUP) } else { plan };
-        let network = if self.is_private() { Namespaces::NET } else { Namespaces::empty() };
+        let network = if self.has_own_network() { Namespaces::NET } else { Namespaces::empty() };
         plan.unshare(own | Namespaces::CGROUP | network)
     }
 
@@ -167,15 +172,14 @@ impl Site<'_> {
             .outside(Proc::of_payload().owner(uid, gid))
             .outside(Lock::default_proc(self.is_private()))
             .outside(SealRunHost);
-        let plan = match self.is_private() {
-            true => plan.outside(JoinPayload::network().last()).outside(Sysfs::skeleton().owner(uid, gid)),
-            false => plan.outside(Sysfs::whole().owner(uid, gid)),
-        };
+        let plan = if self.has_own_network() { plan.outside(JoinPayload::network().last()) } else { plan };
+        let sysfs = if self.is_private() { Sysfs::skeleton() } else { Sysfs::whole() };
+        let plan = plan.outside(sysfs.owner(uid, gid));
         Ok(plan.outside(Cgroup2::at("/sys/fs/cgroup").map_err(Error::host)?).outside(Lock::default_sys()))
     }
 
     fn joined(&self) -> JoinPayload {
-        if self.is_private() { JoinPayload::ipc_cgroup() } else { JoinPayload::ipc_cgroup().last() }
+        if self.has_own_network() { JoinPayload::ipc_cgroup() } else { JoinPayload::ipc_cgroup().last() }
     }
 
     /// A payload may make namespaces of its own, but not so many that the kernel suffers.

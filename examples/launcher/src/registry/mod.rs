@@ -20,6 +20,7 @@ mod record_file;
 #[cfg(test)]
 mod samples;
 mod tree_lock;
+mod zone_lock;
 
 pub use ids::IdRange;
 pub use lock::Mode;
@@ -31,3 +32,4 @@ pub use process::ProcessId;
 pub use record::{BootId, IdRow, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
 pub use record_file::RecordFile;
 pub use tree_lock::TreeLock;
+pub use zone_lock::ZoneLock;

@@ -78,6 +78,11 @@ impl Places {
         directory(&self.systemd.join("nspawn/locks"), 0o700)
     }
 
+    /// systemd-nspawn's lock of all zones; its directory is made if missing.
+    pub(super) fn zone_lock(&self) -> Result<PathBuf, Error> {
+        Ok(directory(&self.systemd, 0o755)?.join("nspawn-network-zone"))
+    }
+
     /// systemd-nspawn's for ranges of ids.
     pub(super) fn id_locks(&self) -> Result<PathBuf, Error> {
         directory(&self.systemd, 0o755)?;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::ErrorKind;
 
-use super::{
-    Bind, BindOptions, ConsoleMode, IfName, MachineName, Network, Payload, PrivateUsers, Settings, TreeSource, command::command,
-    stop_timeout,
-};
+use super::{Bind, BindOptions, ConsoleMode, MachineName, Payload, PrivateUsers, Settings, TreeSource, command::command, stop_timeout};
 use crate::report::Signal;
 use crate::usage::one_line;
 use crate::{Error, escape::Escaped};
+
+#[path = "cli_network.rs"]
+mod network;
 
 /// What a command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn settings(matches: &Matches, cwd: &Path) -> Result<Settings, Error> {
         machine,
         payload: payload(matches)?,
         users: matches.text("private-users")?.map_or(Ok(PrivateUsers::Pick), PrivateUsers::parse)?,
-        network: network(matches)?,
+        network: network::read(matches, cwd)?,
         binds: binds(matches, cwd)?,
         read_only: matches.flag("read-only"),
         notify_ready: matches.text("notify-ready")?.map_or(Ok(false), |value| boolean("notify-ready", value))?,
@@ -84,6 +84,11 @@ impl Matches {
 
     fn text(&self, name: &str) -> Result<Option<&str>, Error> {
         self.value(name)?.map(|value| value.to_str().ok_or_else(|| invalid(name, value))).transpose()
+    }
+
+    /// The values of an option that may be repeated; an empty one is an error.
+    fn each<T>(&self, name: &str, read: impl Fn(&OsStr) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+        self.placed(name).map(|(_, value)| if value.is_empty() { Err(empty(name)) } else { read(value) }).collect()
     }
 
     /// The values of an option that may be repeated, with their places on the line.
@@ -136,22 +141,6 @@ fn payload(matches: &Matches) -> Result<Payload, Error> {
     }
 }
 
-fn network(matches: &Matches) -> Result<Network, Error> {
-    let bridge = matches.value("network-bridge")?.map(|name| IfName::new(name)).transpose()?;
-    let own =
-        ["network-veth", "private-network"].into_iter().find(|name| matches.flag(name)).or(bridge.is_some().then_some("network-bridge"));
-    match (matches.value("network")?, own) {
-        (Some(value), _) if value != "host" => Err(invalid("network", value).hint("it takes 'host' only")),
-        (Some(_), Some(option)) => Err(Error::usage(format!("--network=host can't be combined with --{option}"))),
-        (Some(_), None) => Ok(Network::Host),
-        (None, _) => Ok(match bridge {
-            Some(bridge) => Network::Bridge(bridge),
-            None if matches.flag("network-veth") => Network::Veth,
-            None => Network::Private,
-        }),
-    }
-}
-
 /// In the order of the line, whichever of the two options each came by: a later one may lie on an earlier one.
 fn binds(matches: &Matches, cwd: &Path) -> Result<Vec<Bind>, Error> {
     let writable = matches.placed("bind").map(|(place, value)| (place, value, "bind", BindOptions::empty()));
@@ -201,12 +190,7 @@ pub(super) fn arguments(settings: &Settings) -> Vec<OsString> {
     }
     line.push(option("machine", settings.machine.as_str()));
     line.push(option("private-users", settings.users.to_string()));
-    match &settings.network {
-        Network::Private => line.push("--private-network".into()),
-        Network::Veth => line.push("--network-veth".into()),
-        Network::Bridge(name) => line.push(option("network-bridge", name.as_str())),
-        Network::Host => line.push("--network=host".into()),
-    }
+    line.extend(network::arguments(&settings.network));
     line.extend(settings.binds.iter().map(|bind| match bind.options.contains(BindOptions::READ_ONLY) {
         true => option("bind-ro", bind.to_value()),
         false => option("bind", bind.to_value()),

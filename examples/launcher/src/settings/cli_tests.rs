@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Kind;
+use crate::settings::{Attach, IfName, Inner, Network, NetworkNamespace, Zone};
 
 fn run(line: &[&str]) -> Result<Settings, Error> {
     match parse(["ns-spawn"].iter().chain(line), "/cwd/box".as_ref())? {
@@ -25,7 +26,7 @@ fn nothing_is_a_shell_in_the_current_directory() {
         machine: MachineName::new("box").unwrap(),
         payload: Payload::Shell,
         users: PrivateUsers::Pick,
-        network: Network::Private,
+        network: Network::default(),
         binds: vec![],
         read_only: false,
         notify_ready: false,
@@ -81,19 +82,28 @@ fn options_end_at_the_command() {
 
 #[test]
 fn networks() {
-    let bridge = Network::Bridge(IfName::new("br0".as_ref()).unwrap());
-    let table: [(&[&str], Network); 7] = [
-        (&["-n"], Network::Veth),
-        (&["--network-veth", "--private-network"], Network::Veth),
-        (&["--private-network"], Network::Private),
-        (&["--network-bridge=br0"], bridge.clone()),
-        (&["-n", "--network-bridge", "br0"], bridge),
-        (&["--network=host"], Network::Host),
-        (&["--network", "host"], Network::Host),
+    let name = |name: &str| IfName::new(name.as_ref()).unwrap();
+    let network = |namespace, veth| Network { namespace, veth, ..Network::default() };
+    let own = |veth| network(NetworkNamespace::Own, veth);
+    let table: [(&[&str], Network); 9] = [
+        (&["-n"], own(Some(Attach::Host))),
+        (&["--network-veth", "--private-network"], own(Some(Attach::Host))),
+        (&["--private-network"], own(None)),
+        (&["--network-bridge=br0"], own(Some(Attach::Bridge(name("br0"))))),
+        (&["-n", "--network-bridge", "br0"], own(Some(Attach::Bridge(name("br0"))))),
+        (&["--network-zone=web"], own(Some(Attach::Zone(Zone::new("web".as_ref()).unwrap())))),
+        (&["--network=host"], network(NetworkNamespace::Host, None)),
+        (&["--network", "host"], network(NetworkNamespace::Host, None)),
+        (&["--private-network", "--network-namespace-path=ns"], network(NetworkNamespace::Path("/cwd/box/ns".into()), None)),
     ];
     for (line, network) in table {
         assert_eq!(good(line).network, network, "{line:?}");
     }
+    let line = ["--network-veth-extra=a:b", "--network-veth-extra=c", "--network-interface=eth0:lan", "--network-macvlan=eth1"];
+    let found = good(&line).network;
+    let written = |links: &[Inner]| links.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(written(&found.extra), ["a:b", "c"]);
+    assert_eq!((written(&found.interfaces), written(&found.macvlans)), (vec!["eth0:lan".to_owned()], vec!["eth1".to_owned()]));
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn the_rest() {
 }
 
 /// Each with the words that its one line must hold.
-const BAD: [(&[&str], &str); 60] = [
+const BAD: [(&[&str], &str); 72] = [
     (&["--unknown"], "'--unknown'"),
     (&["--netwrok=host"], "'--network'"),
     (&["-x"], "'-x'"),
@@ -155,6 +165,18 @@ const BAD: [(&[&str], &str); 60] = [
     (&["--network=host", "-n"], "--network-veth"),
     (&["--network=host", "--private-network"], "--private-network"),
     (&["--network=host", "--network-bridge=br0"], "--network-bridge"),
+    (&["--network=host", "--network-namespace-path=/x"], "--network-namespace-path"),
+    (&["--network-namespace-path="], "--network-namespace-path"),
+    (&["--network-namespace-path=/x", "-n"], "--network-veth"),
+    (&["--network-namespace-path=/x", "--network-macvlan=a"], "--network-macvlan"),
+    (&["--network-bridge=a", "--network-zone=b"], "--network-zone"),
+    (&["--network-zone="], "--network-zone"),
+    (&["--network-zone=1234567890123"], "zone"),
+    (&["--network-interface=:a"], "interface name"),
+    (&["--network-veth-extra=a", "--network-veth-extra="], "--network-veth-extra"),
+    (&["--network-veth-extra=a", "--network-interface=b:a"], "called a"),
+    (&["-n", "--network-interface=eth0:host0"], "host0"),
+    (&["--network-interface=a:x", "--network-interface=a:y"], "on the host"),
     (&["--network-bridge"], "--network-bridge"),
     (&["--network-bridge="], "--network-bridge"),
     (&["--network-bridge=a/b"], "'a/b'"),
@@ -228,7 +250,7 @@ fn help_and_version_fit_a_screen() {
 
 #[test]
 fn settings_read_back_from_their_own_line() {
-    let lines: [&[&str]; 7] = [
+    let lines: [&[&str]; 9] = [
         &[],
         &["-D", "/srv/a", "-b", "-n", "--", "--unit=x"],
         &["-M", "m", "--network=host", "--private-users=7:9", "ls", "-l"],
@@ -236,6 +258,8 @@ fn settings_read_back_from_their_own_line() {
         &["--read-only", "-q", "--dry-run", "--console=passive", "--notify-ready=1", "--stop-timeout=7", "--kill-signal=sigrtmin+3"],
         &["--stop-timeout=infinity", "--kill-signal=33", "-b"],
         &["--private-users=identity", "--", "-D"],
+        &["--network-zone=z", "--network-veth-extra=a:b", "--network-interface=c", "--network-ipvlan=d:e"],
+        &["--network-namespace-path=/run/netns/x"],
     ];
     for line in lines {
         let settings = good(line);

@@ -19,7 +19,7 @@ const NETWORK: &str = "Network";
 const MOUNTS: &str = "Mounts";
 const OUTPUT: &str = "Input and output";
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 27] = [
     ("directory", Some('D'), Some("PATH"), IMAGE, "The tree's directory; default: the current one"),
     ("read-only", None, None, IMAGE, "Mount the tree read-only"),
     ("boot", Some('b'), None, EXEC, "Boot: run the tree's init, ARGS are its arguments"),
@@ -32,6 +32,12 @@ const ROWS: [Row; 21] = [
     ("private-network", None, None, NETWORK, "A network of its own with lo only (default)"),
     ("network-veth", Some('n'), None, NETWORK, "And a link to the host, host0 inside"),
     ("network-bridge", None, Some("BRIDGE"), NETWORK, "And that link's outer end on a bridge"),
+    ("network-zone", None, Some("NAME"), NETWORK, "Or on the bridge of a zone, made with its first member"),
+    ("network-veth-extra", None, Some("HOST[:CONT]"), NETWORK, "One more such link, of these names (repeat)"),
+    ("network-interface", None, Some("HOST[:CONT]"), NETWORK, "A link of the host's, while it runs (repeat)"),
+    ("network-macvlan", None, Some("HOST[:CONT]"), NETWORK, "A macvlan on a link of the host's (repeat)"),
+    ("network-ipvlan", None, Some("HOST[:CONT]"), NETWORK, "An ipvlan on one (repeat)"),
+    ("network-namespace-path", None, Some("PATH"), NETWORK, "The network namespace that is bound there"),
     ("network", None, Some("host"), NETWORK, "Share the host's network"),
     ("bind", None, Some("SRC[:DST[:OPTS]]"), MOUNTS, "Show a file or directory of the host (repeat)"),
     ("bind-ro", None, Some("SRC[:DST[:OPTS]]"), MOUNTS, "The same, read-only (repeat)"),
@@ -44,7 +50,7 @@ const ROWS: [Row; 21] = [
 ];
 
 /// Whose values add up; of all others the last one counts, as with `getopt`.
-const REPEATED: [&str; 2] = ["bind", "bind-ro"];
+const REPEATED: [&str; 6] = ["bind", "bind-ro", "network-veth-extra", "network-interface", "network-macvlan", "network-ipvlan"];
 
 pub(super) fn command() -> Command {
     let payload =

@@ -27,7 +27,7 @@ pub use bind::{Bind, BindOptions};
 pub(crate) use cli::root_refused;
 pub use cli::{Parsed, parse};
 pub use name::MachineName;
-pub use network::{IfName, Network};
+pub use network::{Attach, IfName, Inner, Network, NetworkNamespace, Zone};
 pub use stop_timeout::{parse as parse_stop_timeout, show as show_stop_timeout};
 pub use users::PrivateUsers;
 
@@ -42,7 +42,7 @@ pub struct Settings {
     pub payload: Payload,
     /// `--private-users`
     pub users: PrivateUsers,
-    /// `-n`, `--network-bridge`, `--network`
+    /// The options of the heading "Network".
     pub network: Network,
     /// `--bind` and `--bind-ro`, in their order.
     pub binds: Vec<Bind>,

@@ -1,14 +1,14 @@
 //! One boot: a fresh tree, cgroup, console and links for the same plan.
 
-use super::network;
+use super::network::{Lent, Visit};
 use super::prepare::Prepared;
 use super::stdio::{Relay, Stdio};
 use crate::Error;
 use crate::assemble::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 use crate::console::Window;
 use crate::registry::IdRange;
-use crate::settings::{ConsoleMode, PrivateUsers};
-use ns_core::{Errno, Fds, Running};
+use crate::settings::{ConsoleMode, NetworkNamespace, PrivateUsers};
+use ns_core::{Errno, Fds, Held, Running};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A payload that runs, and the launcher's ends of what connects them.
@@ -20,6 +20,7 @@ pub(super) struct Boot {
     /// In pipe mode, what the payload writes to instead of our terminal.
     pub relays: Vec<Relay>,
     pub notify: OwnedFd,
+    pub lent: Lent,
 }
 
 impl Prepared<'_> {
@@ -41,19 +42,27 @@ impl Prepared<'_> {
             relays = stdio.relays;
             fds = STDIO.into_iter().zip(stdio.fds).fold(fds, |fds, (slot, fd)| fds.give(slot, fd));
         }
-        let mut held = self.plan.hold(fds).map_err(|e| self.explain(&e))?;
+        let mut held = self.hold(fds)?;
         // Loading a device program takes as long as making a network namespace, which they do meanwhile.
         self.guard()?;
-        if let Some(veth) = &self.veth {
-            network::connect(veth, &mut held)?;
-        }
+        let lent = self.wiring.as_ref().map(|wiring| wiring.connect(&mut held)).transpose()?.unwrap_or_default();
         let explain = |e: ns_core::Error| self.explain(&e);
         let notify = held.wait_for(NOTIFY).map_err(explain)?;
         let pty = if self.console == ConsoleMode::Pipe { None } else { Some(held.wait_for(PTY).map_err(explain)?) };
         if let Some(pty) = &pty {
             self.resize(pty.as_fd());
         }
-        Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify })
+        Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify, lent })
+    }
+
+    fn hold(&self, fds: Fds<'_>) -> Result<Held, Error> {
+        let visit = match &self.settings.network.namespace {
+            NetworkNamespace::Path(path) => Some(Visit::to(path)?),
+            _ => None,
+        };
+        let held = self.plan.hold(fds).map_err(|e| self.explain(&e));
+        visit.map_or(Ok(()), Visit::end)?;
+        held
     }
 
     fn guard(&self) -> Result<(), Error> {

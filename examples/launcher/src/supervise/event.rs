@@ -1,6 +1,7 @@
 //! The one loop of a running container: its end, our signals, its console, its word that it is ready.
 
 use super::boot::Boot;
+use super::network::Lent;
 use super::prepare::Prepared;
 use super::requests::Requests;
 use super::signals::{Sent, Signals};
@@ -47,6 +48,7 @@ struct Turn {
     running: Running,
     notify: Receiver,
     pid: u32,
+    lent: Lent,
 }
 
 impl Prepared<'_> {
@@ -62,6 +64,9 @@ impl Prepared<'_> {
         loop {
             let mut turn = watch.boot()?;
             let ended = watch.until_ended(&mut turn)?;
+            if let Err(e) = std::mem::take(&mut turn.lent).give_back() {
+                watch.complain(&e);
+            }
             let again = ended == Ended::Rebooted && watch.stop == Stop::No;
             if again {
                 watch.line(&ended.message(&settings.machine));
@@ -96,12 +101,12 @@ impl<'a> Watch<'a> {
         let boot = self.prepared.boot()?;
         self.settled = Some(Instant::now() + SETTLED);
         let pid = boot.running.payload().and_then(ns_core::PidFd::pid).unwrap_or(0);
-        let Boot { running, pty, relays, notify } = boot;
+        let Boot { running, pty, relays, notify, lent } = boot;
         self.connect(pty, relays)?;
         if !self.settings().notify_ready {
             self.tell_ready();
         }
-        Ok(Turn { running, notify: Receiver::new(notify)?, pid })
+        Ok(Turn { running, notify: Receiver::new(notify)?, pid, lent })
     }
 
     /// The console's pump over all boots; its pty is another at each.
@@ -136,6 +141,11 @@ impl<'a> Watch<'a> {
 
     fn at_end(&self) -> EndOfInput {
         if matches!(self.settings().payload, Payload::Boot(_)) { EndOfInput::Keep } else { EndOfInput::Tell }
+    }
+
+    /// What went wrong, however quiet we are to be.
+    fn complain(&self, e: &Error) {
+        tell(format_args!("{e}{}", if self.terminal.is_some() { "\r" } else { "" }));
     }
 
     /// A line on a terminal that may be raw.

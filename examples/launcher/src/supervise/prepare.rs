@@ -1,15 +1,14 @@
 //! Everything that lasts over reboots: the tree and its locks, the range of ids, the cgroup, the plan.
 
 use super::cgroup::MachineCgroup;
-use super::network;
+use super::network::Wiring;
 use crate::assemble::{Host, Site};
 use crate::guest::{IMAGE_DIRECTORIES, Init, MachineId, Tree};
 use crate::registry::{IdRange, Mode, Owner, Places, TreeLock};
 use crate::report::tell;
-use crate::settings::{ConsoleMode, Network, Payload, PrivateUsers, Settings, TreeSource};
+use crate::settings::{ConsoleMode, Payload, PrivateUsers, Settings, TreeSource};
 use crate::{Error, Kind};
 use ns_core::{IdMap, Running, Sealed};
-use ns_net::Veth;
 use std::io::IsTerminal;
 
 /// A container that can be started, as often as it reboots.
@@ -20,7 +19,7 @@ pub(super) struct Prepared<'a> {
     pub lock: TreeLock,
     pub ids: Option<IdRange>,
     pub cgroup: Option<MachineCgroup>,
-    pub veth: Option<Veth>,
+    pub wiring: Option<Wiring>,
     pub console: ConsoleMode,
     /// What runs as process 1, where that is the tree's init.
     pub init: Option<Init>,
@@ -39,8 +38,8 @@ impl<'a> Prepared<'a> {
         let init = inits.first().map(|program| tree.init(program));
         let machine_id = tree.machine_id()?.map_or_else(random_id, Ok)?;
         let root_user = tree.root_user()?;
-        let veth = network::link(settings)?;
         let places = Places::of_host()?;
+        let wiring = Wiring::new(settings, &places)?;
         let owner = Owner { machine: settings.machine.clone(), pid: std::process::id() };
         let lock = TreeLock::take(&places, &tree, &owner, if settings.read_only { Mode::Shared } else { Mode::Exclusive })?;
         let ids = range(settings, &places)?;
@@ -53,7 +52,7 @@ impl<'a> Prepared<'a> {
         let has_cgroup = cgroup.is_some() || settings.dry_run;
         let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
         match site.plan() {
-            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, veth, console, init, root, plan }),
+            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, wiring, console, init, root, plan }),
             Err(e) => {
                 // The plan's error is the one to tell.
                 let _ = cgroup.map(MachineCgroup::remove);
@@ -64,7 +63,7 @@ impl<'a> Prepared<'a> {
 
     /// What would happen, as text.
     pub fn dry_run(&self) -> Result<String, Error> {
-        let link = self.veth.as_ref().map(|veth| format!("links: {veth}\n")).unwrap_or_default();
+        let link = self.wiring.as_ref().map(|wiring| format!("links:\n{wiring}")).unwrap_or_default();
         Ok(format!("{}{link}", self.plan))
     }
 
@@ -74,7 +73,8 @@ impl<'a> Prepared<'a> {
         // The keeper ends meanwhile, and the locks are free then.
         drop(running);
         drop(self.ids);
-        removed.and(self.lock.release())
+        let unwired = self.wiring.as_ref().map_or(Ok(()), Wiring::close);
+        removed.and(self.lock.release()).and(unwired)
     }
 }
 
@@ -85,7 +85,7 @@ fn warn(settings: &Settings) {
             "Warning: without a user namespace (--private-users=no) container root is the host's root, and can undo read-only mounts and masks.",
         );
     }
-    if settings.network == Network::Host {
+    if !settings.network.is_private() {
         tell(
             "Warning: the host's network is shared (--network=host): its loopback services and abstract sockets can be reached from inside.",
         );

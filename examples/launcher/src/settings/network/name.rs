@@ -1,22 +1,9 @@
-//! Which network a container has.
+//! Names of network interfaces.
 
 use std::ffi::OsStr;
 use std::fmt;
 
 use crate::{Error, escape::Escaped};
-
-/// `--private-network`, `-n`, `--network-bridge`, `--network`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// Its own, with nothing but `lo`.
-    Private,
-    /// Its own, with a pair of virtual links to the host.
-    Veth,
-    /// Its own, with a pair of virtual links, whose outer end is a port of this bridge.
-    Bridge(IfName),
-    /// The host's.
-    Host,
-}
 
 /// A network interface's name, as the kernel takes it: 1 to 15 bytes, neither `.` nor `..`, no slash, colon, space or control.
 #[derive(Clone, PartialEq, Eq, Hash)]
