@@ -28,7 +28,7 @@ impl Session {
 
     /// Does it now; `tty` in place of the slot's terminal.
     pub fn apply(&self, tty: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
-        retry_on_intr(|| setsid()).map(drop).call("setsid")?;
+        retry_on_intr(setsid).map(drop).call("setsid")?;
         tty.map_or(Ok(()), |tty| retry_on_intr(|| ioctl_tiocsctty(tty)).call("ioctl TIOCSCTTY"))
     }
 }

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Places;
-use super::lock::{Attempt, LockFile};
+use super::lock::{Attempt, LockFile, Mode};
 use crate::{Error, Kind};
 use ns_core::Errno;
 
@@ -27,7 +27,7 @@ impl ZoneLock {
         let path = places.zone_lock()?;
         let began = Instant::now();
         loop {
-            match LockFile::take(path.clone())? {
+            match LockFile::take(path.clone(), Mode::Exclusive)? {
                 Attempt::Held(lock) => return Ok(ZoneLock { _lock: lock }),
                 Attempt::Busy(_) if began.elapsed() < PATIENCE => sleep(PAUSE),
                 Attempt::Busy(_) => {
