@@ -132,7 +132,9 @@ fn links_on_links_are_what_was_asked_for() {
     let namespace = File::open("/proc/self/ns/net").unwrap();
     let name = IfName::new("x").unwrap();
     let macvlan = crate::Macvlan::new(LinkRef::Index(5), name).mode(crate::MacvlanMode::Private);
-    let (RouteNetlinkMessage::NewLink(link), flags) = read(macvlan.upper.message(5, namespace.as_fd(), |m| macvlan.data(m))) else { panic!() };
+    let (RouteNetlinkMessage::NewLink(link), flags) = read(macvlan.upper.message(5, namespace.as_fd(), |m| macvlan.data(m))) else {
+        panic!()
+    };
     assert_eq!((flags, link.header.flags), (0x605, LinkFlags::Up));
     let on = [LinkAttribute::IfName("x".into()), LinkAttribute::Link(5), LinkAttribute::NetNsFd(namespace.as_raw_fd())];
     assert_eq!(text(&link), on);
