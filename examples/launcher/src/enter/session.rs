@@ -35,10 +35,10 @@ pub(super) struct Session<'a> {
     leave: Option<Leave>,
 }
 
-/// We are to leave: with this status, at the latest then.
+/// We were sent this signal, or have lost our terminal, and are to leave, at the latest then.
 #[derive(Clone, Copy, Debug)]
 struct Leave {
-    status: i32,
+    signal: i32,
     deadline: Instant,
 }
 
@@ -103,6 +103,7 @@ impl<'a> Session<'a> {
                 Some(Word::Started) => {
                     started = true;
                     self.expel_joiner();
+                    self.forward();
                     continue;
                 }
                 Some(Word::Failed(errno, _)) => return Err(self.explain(errno)),
@@ -110,11 +111,11 @@ impl<'a> Session<'a> {
                 Some(Word::Ended(Exit::Signalled(signal))) => return Ok(SIGNALLED + signal),
                 Some(_) if !started && !self.container.leader.has_ended() => return Err(self.lost()),
                 // Whatever ended the machine has ended the program.
-                Some(_) => return Ok(self.leave.map_or(SIGNALLED + SIGKILL, |leave| leave.status)),
+                Some(_) => return Ok(SIGNALLED + self.leave.map_or(SIGKILL, |leave| leave.signal)),
                 None => {}
             }
             if let Some(leave) = self.leave.filter(|leave| Instant::now() >= leave.deadline) {
-                return Ok(leave.status);
+                return Ok(SIGNALLED + leave.signal);
             }
             let happened = self.wait(true)?;
             self.react(&happened);
@@ -175,9 +176,9 @@ impl<'a> Session<'a> {
         }
         for event in self.pump(happened) {
             match event {
-                Event::Hotkey(Hotkey::Kill) => self.hang_up(SIGNALLED + SIGHUP),
+                Event::Hotkey(Hotkey::Kill) => self.hang_up(SIGHUP),
                 // Our terminal has gone.
-                Event::OutputEnded(_) if self.terminal.is_some() => self.hang_up(SIGNALLED + SIGHUP),
+                Event::OutputEnded(_) if self.terminal.is_some() => self.hang_up(SIGHUP),
                 _ => {}
             }
         }
@@ -191,20 +192,23 @@ impl<'a> Session<'a> {
 
     /// A signal of ours is the program's, where it has no terminal of its own; what doesn't end by it, or has one, loses its line.
     fn request_end(&mut self, signal: i32) {
-        let status = SIGNALLED + signal;
-        match self.entered.program() {
-            Some(program) if self.terminal.is_none() && self.leave.is_none() => {
-                // One that has just ended needs none.
-                let _ = program.signal(signal);
-                self.leave = Some(Leave { status, deadline: Instant::now() + PATIENCE });
-            }
-            _ => self.hang_up(status),
+        if self.terminal.is_some() || self.leave.is_some() {
+            return self.hang_up(signal);
+        }
+        self.leave = Some(Leave { signal, deadline: Instant::now() + PATIENCE });
+        self.forward();
+    }
+
+    /// One that comes before the program runs is sent when it does; who has just ended needs none.
+    fn forward(&self) {
+        if let (Some(leave), Some(program)) = (self.leave, self.entered.program()) {
+            let _ = program.signal(leave.signal);
         }
     }
 
     /// We leave at once: what is left of the session is told that its line is lost.
-    fn hang_up(&mut self, status: i32) {
-        self.leave = Some(Leave { status, deadline: Instant::now() });
+    fn hang_up(&mut self, signal: i32) {
+        self.leave = Some(Leave { signal, deadline: Instant::now() });
     }
 
     /// Shows what the program said last, however slow the reader; a signal ends that, and so does that we leave.
