@@ -69,6 +69,7 @@ mod autoconf;
 mod bridge;
 mod change;
 mod channel;
+mod conntrack;
 mod dhcp;
 mod dns;
 mod error;
@@ -97,15 +98,18 @@ mod proxy;
 #[cfg(test)]
 mod random;
 pub mod reply;
+mod reservation;
 mod route;
 #[cfg(feature = "plan")]
 #[allow(unsafe_code, reason = "a step's promise")]
 mod route_socket;
 mod router;
+mod rules;
 mod siphash;
 mod socket;
 mod subnet;
 mod sys;
+mod sysctl;
 mod upper;
 mod veth;
 
@@ -114,6 +118,7 @@ pub use autoconf::Autoconf;
 pub use bridge::Bridge;
 pub use change::Change;
 pub use channel::Answer;
+pub use conntrack::Flow;
 pub use dhcp::Dhcp;
 pub use dns::{Dns, MachineNames, Names, Published, Resolvers, resolvers};
 pub use error::{Error, Kind, Result};
@@ -129,10 +134,13 @@ pub use moved::{Move, Moved};
 pub use netfilter::Netfilter;
 pub use netns::in_namespace;
 pub use proxy::{PortRef, Proxy};
+pub use reservation::Reservation;
 pub use route::{Route, RouteEntry, RouteKind, RouteTable};
 pub use router::Router;
+pub use rules::{HeldRules, MachineRules};
 pub use socket::Socket;
 pub use subnet::{Lease, Leases, MemberLease, Purpose, Subnet};
+pub use sysctl::Sysctls;
 pub use veth::{Veth, VethPair};
 
 #[cfg(feature = "plan")]
