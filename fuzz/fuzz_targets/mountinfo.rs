@@ -1,8 +1,3 @@
-//! The kernel's table of mounts.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
-    let _ = ns_cgroup::mountinfo::parse(data);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nskit_fuzz_targets::target("mountinfo").expect("a target")(data));

@@ -1,11 +1,3 @@
-//! A message of the payload.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use nskit_launcher::notify::Notice;
-
-fuzz_target!(|data: &[u8]| {
-    if let Some(status) = Notice::parse(data).status {
-        assert!(!status.chars().any(char::is_control));
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nskit_fuzz_targets::target("notify").expect("a target")(data));

@@ -151,7 +151,7 @@ fn hear(line: BorrowedFd<'_>) -> Result<(Word, Option<PidFd>), Errno> {
     Ok((word, sent.filter(|_| word == Word::Started).and_then(pidfd)))
 }
 
-fn read(bytes: &[u8; 12]) -> Word {
+pub(crate) fn read(bytes: &[u8; 12]) -> Word {
     let number = |n: usize| i32::from_ne_bytes([bytes[n], bytes[n + 1], bytes[n + 2], bytes[n + 3]]);
     match (number(0), number(4), number(8)) {
         (1, ..) => Word::Started,

@@ -123,6 +123,9 @@ mod error;
 mod exec;
 #[cfg(feature = "spawn")]
 mod exit;
+#[cfg(all(feature = "spawn", feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "spawn")]
 mod ids;
 #[cfg(feature = "spawn")]
