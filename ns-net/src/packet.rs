@@ -96,6 +96,8 @@ impl PacketSocket {
         let fd = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None).doing(what, "socket")?;
         sys::attach_filter(fd.as_fd(), filter).doing(what, "setsockopt(SO_ATTACH_FILTER)")?;
         sys::ignore_outgoing(fd.as_fd()).doing(what, "setsockopt(PACKET_IGNORE_OUTGOING)")?;
+        // A link that has just got its carrier drops what is queued, until the kernel finds time to give it a queue.
+        sys::bypass_queue(fd.as_fd()).doing(what, "setsockopt(PACKET_QDISC_BYPASS)")?;
         sys::bind_packet(fd.as_fd(), link).doing(what, "bind")?;
         Ok(PacketSocket { fd, buffer: vec![0; LONGEST] })
     }

@@ -21,6 +21,13 @@ pub(crate) fn ignore_outgoing(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     unsafe { set_option(fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &on) }
 }
 
+/// `setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, 1)`: frames go to the driver at once. Linux 3.14.
+pub(crate) fn bypass_queue(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int.
+    unsafe { set_option(fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &on) }
+}
+
 /// `setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program)`: classic BPF, `socket(7)`.
 pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[libc::sock_filter]) -> Result<(), Errno> {
     let Ok(len) = u16::try_from(program.len()) else { return Err(Errno::INVAL) };
