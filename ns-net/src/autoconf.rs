@@ -16,6 +16,10 @@ const AT_ONCE: usize = 64;
 /// Answers at once, and per second: a machine that starts needs three.
 const BURST: u16 = 32;
 const RATE: u16 = 8;
+/// How long the answer to a renewal is held back, and how many are: busybox's client sends one from a socket that it closes then, and would
+/// lose an answer that comes before.
+const RENEWAL: Duration = Duration::from_millis(3);
+const RENEWALS: usize = 4;
 /// After a client's first sign, when it listens: networkd takes the second or third.
 const SOON: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(40), Duration::from_millis(100)];
 
@@ -54,6 +58,7 @@ pub struct Autoconf {
     router: Option<Router>,
     bucket: Bucket,
     due: VecDeque<Instant>,
+    late: VecDeque<(Instant, Vec<u8>)>,
 }
 
 impl Autoconf {
@@ -63,8 +68,16 @@ impl Autoconf {
         let socket = PacketSocket::open(WHAT, link, &filter(&[&DHCP, &SOLICITATION]))?;
         let poll = Poll::open(WHAT)?;
         poll.add(socket.as_fd(), 0, EventFlags::IN)?;
-        let mut autoconf =
-            Autoconf { socket, poll, mac, dhcp, router, bucket: Bucket::new(BURST, RATE, Instant::now()), due: VecDeque::new() };
+        let mut autoconf = Autoconf {
+            socket,
+            poll,
+            mac,
+            dhcp,
+            router,
+            bucket: Bucket::new(BURST, RATE, Instant::now()),
+            due: VecDeque::new(),
+            late: VecDeque::new(),
+        };
         autoconf.schedule(Instant::now())?;
         Ok(autoconf)
     }
@@ -77,19 +90,33 @@ impl Autoconf {
         for _ in 0..AT_ONCE {
             let Some(frame) = self.socket.receive(WHAT)? else { break };
             let request = Request::of_frame(frame);
-            let discover = request.as_ref().is_some_and(|r| r.kind == Kind::Discover);
+            let [discovers, renews] = request.as_ref().map_or([false; 2], |r| [r.kind == Kind::Discover, !r.client.is_unspecified()]);
             let answer = match (&request, &self.dhcp, &self.router) {
                 (Some(request), Some(dhcp), _) => dhcp.respond(request, self.mac),
                 (None, _, Some(router)) => router.answer(frame),
                 _ => None,
             };
             let Some(answer) = answer.filter(|_| self.bucket.take(now)) else { continue };
+            if renews && self.late.len() < RENEWALS {
+                self.late.push_back((now + RENEWAL, answer));
+                continue;
+            }
             sent += usize::from(self.socket.send(WHAT, &answer)?);
-            if discover {
+            if discovers {
                 self.hurry();
             }
         }
-        sent += self.advertise(now)?;
+        sent += self.answer_late(now)? + self.advertise(now)?;
+        self.schedule(now)?;
+        Ok(sent)
+    }
+
+    fn answer_late(&mut self, now: Instant) -> Result<usize> {
+        let mut sent = 0;
+        while self.late.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, answer)) = self.late.pop_front() else { break };
+            sent += usize::from(self.socket.send(WHAT, &answer)?);
+        }
         Ok(sent)
     }
 
@@ -100,7 +127,7 @@ impl Autoconf {
             let now = Instant::now();
             self.due = SOON.map(|after| now + after).into();
             // A timer that can't be set is set by the next turn.
-            let _ = self.poll.wake_at(self.due.front().copied());
+            let _ = self.schedule(now);
         }
     }
 
@@ -111,17 +138,17 @@ impl Autoconf {
             self.due.pop_front();
             sent += usize::from(self.socket.send(WHAT, &router.advertisement())?);
         }
-        self.schedule(now)?;
         Ok(sent)
     }
 
-    /// The next advertisement, when nothing is due sooner.
+    /// The next advertisement, when nothing is due sooner; and when to wake.
     fn schedule(&mut self, now: Instant) -> Result<()> {
         match &self.router {
             Some(router) if self.due.is_empty() => self.due.push_back(now + router.interval()),
             _ => {}
         }
-        self.poll.wake_at(self.due.front().copied())
+        let late = self.late.front().map(|(at, _)| *at);
+        self.poll.wake_at([late, self.due.front().copied()].into_iter().flatten().min())
     }
 }
 
