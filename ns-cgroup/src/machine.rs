@@ -2,6 +2,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::controllers::Controllers;
+use crate::dir;
 use crate::enable::Enabled;
 use crate::errno::{Errno, errno};
 use crate::error::{Error, ErrorKind, Result};
@@ -74,12 +75,10 @@ impl Machine {
         let above = place.enable(Controllers::USUAL)?.explained_by(above);
         if let Some(old) = Cgroup::open_if_present(&place, name)? {
             let _lock = Lock::take(&old, &place, name)?;
-            if let Some(limit) = emptying {
-                old.kill()?;
-                old.wait_empty(limit)?;
+            match emptying {
+                Some(limit) => clear(old, limit)?,
+                None => refuse_populated(&old).and_then(|()| old.remove())?,
             }
-            refuse_populated(&old)?;
-            old.remove()?;
         }
         let cgroup = Cgroup::open_or_create(&place, name)?;
         let lock = Lock::take(&cgroup, &place, name)?;
@@ -93,6 +92,35 @@ impl Machine {
         match open(hierarchy.root()) {
             Err(e) if e.is_gone() => open(&hierarchy.delegated()?),
             found => found,
+        }
+    }
+
+    /// The names of all machines that have a cgroup, running or left behind: the directories in `nskit`.
+    pub fn list(hierarchy: &Hierarchy) -> Result<Vec<Name>> {
+        let Some(place) = Machine::place(hierarchy)? else { return Ok(Vec::new()) };
+        let names = dir::children(place.as_fd()).map_err(|e| Error::call("list the cgroups in", place.path(), "getdents64", e))?;
+        Ok(names.iter().filter_map(|name| Name::new(name.to_str().ok()?).ok()).collect())
+    }
+
+    /// Removes what is left of a machine that nobody holds open: processes in it are killed, and waited for at most so long. False: nothing
+    /// was left. Busy, naming them, where processes don't end, and where somebody holds it.
+    pub fn clear(hierarchy: &Hierarchy, name: &Name, limit: Duration) -> Result<bool> {
+        let Some(place) = Machine::place(hierarchy)? else { return Ok(false) };
+        let Some(old) = Cgroup::open_if_present(&place, name)? else { return Ok(false) };
+        let _lock = match Lock::take(&old, &place, name) {
+            Err(e) if e.is_gone() => return Ok(false),
+            lock => lock?,
+        };
+        clear(old, limit)?;
+        leave(place)?;
+        Ok(true)
+    }
+
+    fn place(hierarchy: &Hierarchy) -> Result<Option<Cgroup>> {
+        let name = word(PLACE)?;
+        match Cgroup::open_if_present(hierarchy.root(), &name)? {
+            None => Cgroup::open_if_present(&hierarchy.delegated()?, &name),
+            found => Ok(found),
         }
     }
 
@@ -160,6 +188,14 @@ impl fmt::Debug for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Machine({})", self.cgroup.path().display())
     }
+}
+
+/// Kills what is in it, and removes it.
+fn clear(old: Cgroup, limit: Duration) -> Result<()> {
+    old.kill()?;
+    old.wait_empty(limit)?;
+    refuse_populated(&old)?;
+    old.remove()
 }
 
 /// Makes `nskit` and does something in it, again when another process removed it between the two; leaves nothing behind on failure.

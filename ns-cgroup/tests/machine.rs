@@ -164,6 +164,22 @@ fn the_same_name_at_once_is_given_to_one_at_a_time() {
 }
 
 #[test]
+fn what_a_crash_left_is_listed_and_cleared() {
+    let hierarchy = Hierarchy::find().unwrap();
+    let of_crash = name(&format!("crash-{}", std::process::id()));
+    assert!(!Machine::clear(&hierarchy, &of_crash, SOON).unwrap());
+    let machine = Machine::create(&hierarchy, &of_crash).unwrap();
+    assert!(Machine::list(&hierarchy).unwrap().contains(&of_crash));
+    let child = start(&machine.payload(ROOT, ROOT).unwrap(), sleep_forever);
+    // Held open it is a machine that runs.
+    assert_eq!(Machine::clear(&hierarchy, &of_crash, SOON).unwrap_err().kind(), ErrorKind::Busy);
+    drop(machine);
+    assert!(Machine::clear(&hierarchy, &of_crash, SOON).unwrap());
+    assert_eq!(child.wait(), 128 + libc::SIGKILL);
+    assert!(!Machine::list(&hierarchy).unwrap().contains(&of_crash) && !Machine::clear(&hierarchy, &of_crash, SOON).unwrap());
+}
+
+#[test]
 fn as_root_it_is_below_the_root() {
     let hierarchy = Hierarchy::find().unwrap();
     let unique = name(&format!("test-{}", std::process::id()));

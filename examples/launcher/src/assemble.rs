@@ -8,6 +8,7 @@ pub(crate) use environment::PATH;
 pub use slots::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 
 use crate::guest::{Login, MachineId, RootUser};
+use crate::registry::{Protections, ResourceLimit};
 use crate::settings::{Bind, BindOptions, ConsoleMode, NetworkNamespace, Payload, Settings};
 use crate::{Error, Kind};
 use ns_core::credentials::{CapSet, Capability, Credentials};
@@ -22,6 +23,8 @@ use ns_seccomp::{Install, Program};
 use slots::TTY;
 use std::ffi::CString;
 
+/// What records call it.
+const OS_NAME: &str = "os";
 /// The filter, compiled when this program was.
 pub(crate) const OS: Program = include!(concat!(env!("OUT_DIR"), "/os.filter.rs"));
 
@@ -49,11 +52,14 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
-    /// The whole start, as a value.
+    /// The whole start, as a value; and what the payload is held by, for those who join it.
     ///
     /// # Errors
     /// A path or name that no system call takes.
-    pub fn plan(&self) -> Result<Sealed, Error> {
+    pub fn plan(&self) -> Result<(Sealed, Protections), Error> {
+        let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
+        let credentials = self.credentials()?;
+        let protections = protections(&credentials, &limits)?;
         let plan = self.namespaces(self.locked(Plan::new(self.exec()?).given(TREE).kept()));
         let plan = self.file_systems(plan)?;
         let plan = self.kernel_file_systems(plan)?;
@@ -65,12 +71,12 @@ impl Site<'_> {
         let plan = self.limits_of_namespaces(plan)?;
         let plan = plan.inside(Hostname::new(self.settings.machine.as_str()).map_err(Error::host)?);
         let plan = if self.has_own_network() { plan.inside(LoopbackUp) } else { plan };
-        let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
-        let plan = plan.inside(Personality::LINUX).inside(limits).inside(Umask::new(0o022));
+        let plan = plan.inside(Personality::LINUX).inside(limits.clone()).inside(Umask::new(0o022));
         // While the builder mounts, and not after: what is kept is enough for the rest, and the filter allows it. The keyring comes after
         // the ids: it is then the container root's, and counts against its quota.
-        let plan = plan.inside(self.credentials()?.after(Mark::JOINED)).inside(Keyring).inside(Install::new(OS));
-        self.terminal(plan.inside(Locked))?.seal().map_err(Error::host)
+        let plan = plan.inside(credentials.after(Mark::JOINED)).inside(Keyring).inside(Install::new(OS));
+        let sealed = self.terminal(plan.inside(Locked))?.seal().map_err(Error::host)?;
+        Ok((sealed, protections))
     }
 
     /// The keeper holds every lock until the payload is gone.
@@ -236,6 +242,17 @@ impl Site<'_> {
         }
         exec.ok_or_else(|| Error::new(Kind::Tree, "The tree has no init"))
     }
+}
+
+fn protections(credentials: &Credentials, limits: &Rlimits) -> Result<Protections, Error> {
+    let limits = limits.resolved().map_err(Error::host)?;
+    Ok(Protections {
+        capabilities: credentials.bounding(),
+        no_new_privileges: credentials.has_no_new_privs(),
+        securebits: credentials.secure_bits(),
+        filter: Some(OS_NAME.to_owned()),
+        limits: limits.rows().map(|(resource, soft, hard)| ResourceLimit { resource, soft, hard }).collect(),
+    })
 }
 
 /// A name without a slash is looked for where the payload's own PATH would.

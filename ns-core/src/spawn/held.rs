@@ -68,6 +68,11 @@ impl Held {
         self.0.payload()
     }
 
+    /// The builder of a plan that is kept, which will be the keeper.
+    pub fn keeper(&self) -> Option<&PidFd> {
+        self.0.builder().filter(|_| self.0.is_kept())
+    }
+
     /// The payload's namespace of this kind; waits until it has made it.
     pub fn namespace(&mut self, kind: NsKind) -> Result<NsFd, Error> {
         let made_later = match kind {

@@ -22,7 +22,7 @@ const LAST: u32 = 0x6FFF_0000;
 /// As many blocks are tried: on a machine with a thousand containers one in 29 is taken.
 const TRIES: u64 = 100;
 /// Each block is a lock that the keeper holds, and a keeper holds some sixty descriptors at most.
-const MAX_BLOCKS: usize = 48;
+pub(super) const MAX_BLOCKS: usize = 48;
 /// The host's lists of users and their ids are read to here.
 const MAX_LIST: u64 = 16 * 1024 * 1024;
 /// Of the hash; any number will do, as long as it stays: a machine gets the same range again.
@@ -96,7 +96,7 @@ fn lock(places: &Places, block: u32) -> Result<Option<LockFile>, Error> {
 }
 
 /// The starts of the blocks that a range touches.
-fn blocks(start: u32, len: u32) -> impl Iterator<Item = u32> {
+pub(super) fn blocks(start: u32, len: u32) -> impl Iterator<Item = u32> {
     let last = start.saturating_add(len.saturating_sub(1));
     (start / BLOCK..=last / BLOCK).map(|n| n * BLOCK)
 }

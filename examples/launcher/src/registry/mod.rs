@@ -7,6 +7,7 @@
 //! the descriptor is closed, in whichever process, so the keeper that inherits one keeps it after the launcher was killed. A lock file
 //! is removed by whoever holds its lock, and by nobody else; a file that a crash left behind is unlocked, and the next start takes it.
 
+mod collect;
 mod form;
 mod ids;
 mod lock;
@@ -22,6 +23,7 @@ mod samples;
 mod tree_lock;
 mod zone_lock;
 
+pub use collect::{Collected, collect, collect_held, gc, note_of_link};
 pub use ids::IdRange;
 pub use lock::Mode;
 pub use machines::{Machine, Machines};

@@ -100,16 +100,20 @@ impl RecordFile {
         }
     }
 
-    /// Removes it, and what a crash left beside it.
+    /// Removes it, and what a crash left beside it; whether anything was there.
     ///
     /// # Errors
     /// It is there and can't be removed.
-    pub fn remove(&self) -> Result<(), Error> {
-        let removed = [&self.path, &self.temporary].map(|path| match std::fs::remove_file(path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(failed("remove the record", path, "unlink", number(&e))),
-            _ => Ok(()),
-        });
-        removed.into_iter().collect()
+    pub fn remove(&self) -> Result<bool, Error> {
+        let mut there = false;
+        for path in [&self.temporary, &self.path] {
+            match std::fs::remove_file(path) {
+                Ok(()) => there = true,
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(failed("remove the record", path, "unlink", number(&e))),
+            }
+        }
+        Ok(there)
     }
 
     fn damaged(&self, what: impl std::fmt::Display) -> Error {

@@ -1,14 +1,14 @@
 //! The lock of a tree: one container at a time, or any number that only read it.
 
 use std::ffi::OsString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use ns_core::Errno;
 use rustix::fs::{AtFlags, Mode as FileMode, OFlags, fstat, openat, statat};
 use rustix::process::geteuid;
 
 use super::Places;
-use super::lock::{LockFile, Mode, Place};
+use super::lock::{Attempt, LockFile, Mode, Place};
 use super::owner::{Claim, Owner, claim, claim_unnamed};
 use crate::guest::{FileId, Tree};
 use crate::settings::MachineName;
@@ -82,24 +82,37 @@ impl TreeLock {
 ///
 /// None where we can't or should not write there: another's directory, or one that others may write to. The other two locks do then.
 fn beside(tree: &Tree, mode: Mode) -> Result<Option<Claim>, Error> {
-    let Some(directory) = openat(tree, c"..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, FileMode::empty()).ok() else {
-        return Ok(None);
-    };
-    let Some(name) = tree.real_path().and_then(|path| path.file_name().map(OsString::from)) else { return Ok(None) };
-    let is_ours = fstat(&directory).is_ok_and(|stat| stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o022 == 0);
-    let found = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
-    let is_tree = found.is_ok_and(|stat| FileId { dev: stat.st_dev, ino: stat.st_ino } == tree.id());
-    if !is_ours || !is_tree {
-        return Ok(None);
-    }
-    let file: OsString = [".#".as_ref(), name.as_os_str(), ".lck".as_ref()].into_iter().collect();
-    let claimed = claim_unnamed(|| {
-        let directory = directory.try_clone().map_err(|e| Error::call(Kind::Host, "lock the tree: fcntl", number(&e)))?;
-        LockFile::take(Place::in_directory(directory, &file), mode)
-    });
+    let Some((directory, file)) = place_beside(tree) else { return Ok(None) };
+    let claimed = claim_unnamed(|| LockFile::take(Place::in_directory(copy(&directory)?, &file), mode));
     match claimed {
         Err(e) if e.errno().is_some_and(|errno| UNWRITABLE.contains(&errno)) => Ok(None),
         claimed => claimed.map(Some),
+    }
+}
+
+fn place_beside(tree: &Tree) -> Option<(OwnedFd, OsString)> {
+    let directory = openat(tree, c"..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, FileMode::empty()).ok()?;
+    let name = tree.real_path()?.file_name()?.to_owned();
+    let is_ours = fstat(&directory).is_ok_and(|stat| stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o022 == 0);
+    let found = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
+    let is_tree = found.is_ok_and(|stat| FileId { dev: stat.st_dev, ino: stat.st_ino } == tree.id());
+    let file = [".#".as_ref(), name.as_os_str(), ".lck".as_ref()].into_iter().collect();
+    (is_ours && is_tree).then_some((directory, file))
+}
+
+fn copy(directory: &OwnedFd) -> Result<OwnedFd, Error> {
+    directory.try_clone().map_err(|e| Error::call(Kind::Host, "lock the tree: fcntl", number(&e)))
+}
+
+/// Removes the file beside the tree if it is there and nobody holds it.
+pub(super) fn clear_beside(tree: &Tree) -> Result<Option<()>, Error> {
+    let Some((directory, file)) = place_beside(tree) else { return Ok(None) };
+    if statat(&directory, &file, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        return Ok(None);
+    }
+    match LockFile::take(Place::in_directory(directory, file), Mode::Exclusive)? {
+        Attempt::Held(lock) => Ok(lock.release().then_some(())),
+        Attempt::Busy(_) => Ok(None),
     }
 }
 

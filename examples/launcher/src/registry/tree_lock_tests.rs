@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::lock::Attempt;
 use super::*;
 
 fn set_up() -> (TempDir, Places, Tree) {

@@ -6,7 +6,7 @@ use super::stdio::{Relay, Stdio};
 use crate::Error;
 use crate::assemble::{CGROUP, LOCK, NOTIFY, PTY, STDIO, TREE};
 use crate::console::Window;
-use crate::registry::IdRange;
+use crate::report::tell;
 use crate::settings::{ConsoleMode, NetworkNamespace, PrivateUsers};
 use ns_core::{Errno, Fds, Held, Running};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,8 +34,7 @@ impl Prepared<'_> {
         if let Some(cgroup) = &cgroup {
             fds = fds.lend(CGROUP, cgroup.as_fd());
         }
-        let locks = self.lock.fds().chain(self.ids.iter().flat_map(IdRange::fds));
-        fds = (0..).zip(locks).fold(fds, |fds, (n, lock)| fds.lend(LOCK.nth(n), lock));
+        fds = (0..).zip(self.locks.fds()).fold(fds, |fds, (n, lock)| fds.lend(LOCK.nth(n), lock));
         let mut relays = Vec::new();
         if self.console == ConsoleMode::Pipe {
             let stdio = Stdio::new()?;
@@ -43,6 +42,8 @@ impl Prepared<'_> {
             fds = STDIO.into_iter().zip(stdio.fds).fold(fds, |fds, (slot, fd)| fds.give(slot, fd));
         }
         let mut held = self.hold(fds)?;
+        // While the children work.
+        self.recorded.iter().try_for_each(|recorded| recorded.opening(held.keeper()))?;
         // Loading a device program takes as long as making a network namespace, which they do meanwhile.
         self.guard()?;
         let lent = self.wiring.as_ref().map(|wiring| wiring.connect(&mut held)).transpose()?.unwrap_or_default();
@@ -52,7 +53,11 @@ impl Prepared<'_> {
         if let Some(pty) = &pty {
             self.resize(pty.as_fd());
         }
-        Ok(Boot { running: held.release().map_err(explain)?, pty, relays, notify, lent })
+        let running = held.release().map_err(explain)?;
+        let told = self.recorded.as_ref().map_or(Ok(()), |recorded| recorded.running(running.payload()));
+        // It is found all the same, by the record before.
+        told.unwrap_or_else(|e| tell(e));
+        Ok(Boot { running, pty, relays, notify, lent })
     }
 
     fn hold(&self, fds: Fds<'_>) -> Result<Held, Error> {

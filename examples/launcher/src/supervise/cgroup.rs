@@ -3,6 +3,7 @@
 use crate::Error;
 use ns_cgroup::{Cgroup, DeviceRules, ErrorKind, Hierarchy, Limit, Limits, Machine, Name};
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 /// As many tasks as systemd's template gives a container.
@@ -75,6 +76,11 @@ impl MachineCgroup {
     /// What runs in it, or has ended and is not waited for. A list that can't be read is empty: it only serves to say more.
     pub fn processes(&self) -> Vec<u32> {
         self.machine.cgroup().procs_below().unwrap_or_default()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.machine.cgroup().path()
     }
 
     /// How often the kernel ended something in it for want of memory.

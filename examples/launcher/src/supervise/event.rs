@@ -3,6 +3,7 @@
 use super::boot::Boot;
 use super::network::Lent;
 use super::prepare::Prepared;
+use super::recorded::Recorded;
 use super::requests::Requests;
 use super::signals::{Sent, Signals};
 use super::stop::{CONTINUE, Expired, Stop};
@@ -232,6 +233,10 @@ impl<'a> Watch<'a> {
         if self.settled.is_some_and(|deadline| now >= deadline) {
             self.settled = None;
             crate::memory::give_back_code();
+        }
+        if self.stop != Stop::No {
+            // The record before says that it runs, which is what matters.
+            let _ = self.prepared.recorded.iter().try_for_each(Recorded::closing);
         }
         match self.stop.expire(now) {
             Expired::Nothing => {}

@@ -1,10 +1,12 @@
 //! Everything that lasts over reboots: the tree and its locks, the range of ids, the cgroup, the plan.
 
 use super::cgroup::MachineCgroup;
+use super::locks::Locks;
 use super::network::Wiring;
+use super::recorded::{Found, Recorded};
 use crate::assemble::{Host, Site};
 use crate::guest::{IMAGE_DIRECTORIES, Init, MachineId, Tree};
-use crate::registry::{IdRange, Mode, Owner, Places, TreeLock};
+use crate::registry::{IdRange, Places};
 use crate::report::tell;
 use crate::settings::{ConsoleMode, Payload, PrivateUsers, Settings, TreeSource};
 use crate::{Error, Kind};
@@ -16,8 +18,9 @@ use std::io::IsTerminal;
 pub(super) struct Prepared<'a> {
     pub settings: &'a Settings,
     pub tree: Tree,
-    pub lock: TreeLock,
-    pub ids: Option<IdRange>,
+    pub locks: Locks,
+    /// None where nothing is started.
+    pub recorded: Option<Recorded>,
     pub cgroup: Option<MachineCgroup>,
     pub wiring: Option<Wiring>,
     pub console: ConsoleMode,
@@ -40,19 +43,23 @@ impl<'a> Prepared<'a> {
         let root_user = tree.root_user()?;
         let places = Places::of_host()?;
         let wiring = Wiring::new(settings, &places)?;
-        let owner = Owner { machine: settings.machine.clone(), pid: std::process::id() };
-        let lock = TreeLock::take(&places, &tree, &owner, if settings.read_only { Mode::Shared } else { Mode::Exclusive })?;
-        let ids = range(settings, &places)?;
-        let map = id_map(settings, ids.as_ref())?;
+        let locks = Locks::take(&places, settings, &tree)?;
+        let map = id_map(settings, locks.ids.as_ref())?;
         let root = map.as_ref().map_or((0, 0), |map| (map.outside_uid(0).unwrap_or(0), map.outside_gid(0).unwrap_or(0)));
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let console = settings.console.unwrap_or(ConsoleMode::Autopipe).on(terminal);
         let cgroup = if settings.dry_run { None } else { make_cgroup(settings)? };
-        let locks = lock.fds().chain(ids.iter().flat_map(IdRange::fds)).count() as u16;
+        let count = locks.fds().count() as u16;
         let has_cgroup = cgroup.is_some() || settings.dry_run;
-        let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks };
-        match site.plan() {
-            Ok(plan) => Ok(Prepared { settings, tree, lock, ids, cgroup, wiring, console, init, root, plan }),
+        let site = Site { settings, ids: map, console, machine_id, root_user, inits, host: Host::read(), cgroup: has_cgroup, locks: count };
+        let planned = site.plan().and_then(|(plan, protections)| {
+            let (ids, cgroup, wiring) = (locks.ids.as_ref(), cgroup.as_ref(), wiring.as_ref());
+            let found = Found { settings, tree: &tree, machine_id, ids, cgroup, wiring, init, protections };
+            let recorded = if settings.dry_run { None } else { Some(Recorded::new(&places, found)?) };
+            Ok((plan, recorded))
+        });
+        match planned {
+            Ok((plan, recorded)) => Ok(Prepared { settings, tree, locks, recorded, cgroup, wiring, console, init, root, plan }),
             Err(e) => {
                 // The plan's error is the one to tell.
                 let _ = cgroup.map(MachineCgroup::remove);
@@ -67,14 +74,17 @@ impl<'a> Prepared<'a> {
         Ok(format!("{}{link}", self.plan))
     }
 
-    /// Leaves nothing behind.
+    /// Leaves nothing behind, the record and the locks last: as long as something lives, it can be found.
     pub fn clean(self, running: Option<Running>) -> Result<(), Error> {
         let removed = self.cgroup.map_or(Ok(()), MachineCgroup::remove);
         // The keeper ends meanwhile, and the locks are free then.
         drop(running);
-        drop(self.ids);
         let unwired = self.wiring.as_ref().map_or(Ok(()), Wiring::close);
-        removed.and(self.lock.release()).and(unwired)
+        let forgotten = match self.recorded {
+            Some(recorded) if removed.is_ok() || !recorded.lives() => recorded.remove(),
+            _ => Ok(()),
+        };
+        removed.and(forgotten).and(self.locks.release()).and(unwired)
     }
 }
 
@@ -106,14 +116,6 @@ fn random_id() -> Result<MachineId, Error> {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     MachineId::new(bytes).ok_or_else(|| Error::new(Kind::Host, "getrandom gave zeros"))
-}
-
-fn range(settings: &Settings, places: &Places) -> Result<Option<IdRange>, Error> {
-    match settings.users {
-        PrivateUsers::Pick => IdRange::pick(places, &settings.machine).map(Some),
-        PrivateUsers::Range { start, len } => IdRange::at(places, start, len).map(Some),
-        PrivateUsers::No | PrivateUsers::Identity => Ok(None),
-    }
 }
 
 fn id_map(settings: &Settings, range: Option<&IdRange>) -> Result<Option<IdMap>, Error> {

@@ -309,7 +309,7 @@ impl Recipe {
             cgroup: false,
             locks: 1,
         };
-        site.plan().unwrap_or_else(|e| panic!("{e}"))
+        site.plan().unwrap_or_else(|e| panic!("{e}")).0
     }
 
     pub fn start_often(&self) {

@@ -5,7 +5,7 @@ mod namespace;
 mod zone;
 
 use crate::Error;
-use crate::registry::Places;
+use crate::registry::{Places, note_of_link};
 use crate::settings::{Attach, Inner, Network, Settings};
 use ns_core::Held;
 use ns_net::{End, IfName, Ipvlan, LinkName, Mac, MachineId, Macvlan, Prefix, Socket, Veth};
@@ -37,12 +37,13 @@ impl Wiring {
             return Ok(None);
         }
         let names = Names { host: MachineId::of_host().map_err(Error::host)?, machine: settings.machine.as_str() };
+        let note = note_of_link(places, &settings.machine);
         let zone = match &network.veth {
             Some(Attach::Zone(zone)) => Some(ZoneBridge::new(zone, names.host, places)?),
             _ => None,
         };
         Ok(Some(Wiring {
-            veths: names.veths(network, zone.as_ref())?,
+            veths: names.veths(network, zone.as_ref())?.into_iter().map(|veth| ours(veth, note.as_deref())).collect(),
             macvlans: network.macvlans.iter().zip(0..).map(|(link, n)| names.macvlan(link, n)).collect::<Result<_, _>>()?,
             ipvlans: network.ipvlans.iter().map(ipvlan).collect::<Result<_, _>>()?,
             moves: network.interfaces.iter().map(moved).collect::<Result<_, _>>()?,
@@ -77,12 +78,29 @@ impl Wiring {
         self.ipvlans.iter().try_for_each(|link| link.apply(inside, host).map(drop)).map_err(Error::host)
     }
 
+    /// What of them is on the host.
+    ///
+    /// # Errors
+    /// None that a name which the kernel takes could have.
+    pub fn host_ends(&self) -> Result<Vec<crate::settings::IfName>, Error> {
+        self.veths.iter().map(|veth| crate::settings::IfName::new(veth.host_name().name.to_string().as_ref())).collect()
+    }
+
     /// What the container's end leaves: a zone without members.
     ///
     /// # Errors
     /// The bridge can't be removed.
     pub fn close(&self) -> Result<(), Error> {
         self.zone.as_ref().map_or(Ok(()), ZoneBridge::leave)
+    }
+}
+
+/// Takes the place of one that this machine left behind, which a killed container's open connections hold for minutes. The machine's name is
+/// ours by the time that it is made, and the note tells ours from that of another tool's machine of the same name.
+fn ours(veth: Veth, note: Option<&str>) -> Veth {
+    match note {
+        Some(note) => veth.alias(note).replace(),
+        None => veth,
     }
 }
 
