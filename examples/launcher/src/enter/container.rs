@@ -55,8 +55,13 @@ impl<'a> Container<'a> {
     /// A cgroup beside the payload's, under the machine's limits and device program; `None` for a machine that has none.
     pub fn join(&self) -> Result<Option<Joined>, Error> {
         let Some(path) = &self.record.cgroup else { return Ok(None) };
-        let joined = Hierarchy::find().and_then(|hierarchy| Joined::create(&hierarchy, path));
-        joined.map(Some).map_err(|e| if self.leader.has_ended() { ended(self.record) } else { Error::host(e) })
+        let failed = |e| if self.leader.has_ended() { ended(self.record) } else { Error::host(e) };
+        let machine = Hierarchy::find().and_then(|hierarchy| hierarchy.cgroup(path)).map_err(failed)?;
+        if machine.is_frozen().map_err(failed)? {
+            // Who is born in it would never get to its program.
+            return Err(Error::new(Kind::Busy, format!("Machine {} is frozen", self.record.name)).hint("thaw it first"));
+        }
+        Joined::create_in(&machine).map(Some).map_err(failed)
     }
 
     pub fn error(&self, e: Error) -> Error {

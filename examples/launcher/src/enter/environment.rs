@@ -19,7 +19,7 @@ pub(super) fn exec(user: &User, request: &Request, terminal: bool) -> Result<Exe
     let exec = exec.directory(&user.home).map_err(Error::host)?;
     let rows = rows(user, terminal);
     let exec = rows.into_iter().try_fold(exec, |exec, (name, value)| exec.env(name, value)).map_err(Error::host)?;
-    request.environment.iter().try_fold(exec, |exec, word| assignment(exec, word))
+    request.environment.iter().try_fold(exec, assignment)
 }
 
 /// What is executed, for messages.

@@ -143,6 +143,7 @@ impl<'a> Session<'a> {
         match errno {
             Errno::ENOENT => error.hint("it, or what interprets it, isn't there"),
             Errno::EACCES => error.hint("it is no program that this user may execute"),
+            Errno::EAGAIN => error.hint("the machine has as many processes as it may"),
             _ => error,
         }
     }
