@@ -166,6 +166,18 @@ impl Channel {
         Ok(first)
     }
 
+    /// The next datagram that the kernel sent unasked; an error where some were lost (`ENOBUFS`), none where there is none.
+    pub fn told(&mut self) -> Result<Option<std::result::Result<&[u8], ()>>> {
+        const WHAT: &str = "read what the kernel tells";
+        let request = Request { what: WHAT.to_owned(), message: Message::new(nft_end(), Flags::empty()) };
+        match self.receive(&request) {
+            Ok(datagram) => Ok(Some(Ok(datagram))),
+            Err(e) if e.errno() == Some(libc::EAGAIN) => Ok(None),
+            Err(e) if e.errno() == Some(libc::ENOBUFS) => Ok(Some(Err(()))),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The kernel's next datagram.
     fn receive(&mut self, asked: &Request) -> Result<&[u8]> {
         loop {
@@ -173,7 +185,8 @@ impl Channel {
             // TRUNC: the datagram's length, though it be longer than the buffer.
             let received = rustix::io::retry_on_intr(|| recvfrom(&self.fd, &mut *buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC));
             let (_, len, sender) = received.map_err(|e| no_answer(asked, e))?;
-            if sender.and_then(|s| SocketAddrNetlink::try_from(s).ok()) != Some(KERNEL) {
+            // What it tells to a group comes with the group's number.
+            if sender.and_then(|s| SocketAddrNetlink::try_from(s).ok()).map(|s| s.pid()) != Some(KERNEL.pid()) {
                 continue;
             }
             let too_long = || Error::refused(Kind::Garbled, &asked.what, format!("an answer of {len} bytes"));

@@ -72,6 +72,7 @@ mod channel;
 mod conntrack;
 mod dhcp;
 mod dns;
+mod dummy;
 mod error;
 mod forward;
 mod frame;
@@ -110,8 +111,11 @@ mod socket;
 mod subnet;
 mod sys;
 mod sysctl;
+mod tap;
 mod upper;
 mod veth;
+mod vlan;
+mod watch;
 
 pub use address::{Address, AddressEntry, AddressFlags, Scope};
 pub use autoconf::Autoconf;
@@ -121,6 +125,7 @@ pub use channel::Answer;
 pub use conntrack::Flow;
 pub use dhcp::Dhcp;
 pub use dns::{Dns, MachineNames, Names, Published, Resolvers, resolvers};
+pub use dummy::Dummy;
 pub use error::{Error, Kind, Result};
 pub use forward::Forward;
 pub use ifname::{AltName, IfName};
@@ -141,7 +146,10 @@ pub use rules::{HeldRules, MachineRules};
 pub use socket::Socket;
 pub use subnet::{Lease, Leases, MemberLease, Purpose, Subnet};
 pub use sysctl::Sysctls;
+pub use tap::Tap;
 pub use veth::{Veth, VethPair};
+pub use vlan::Vlan;
+pub use watch::{Event, Watch};
 
 #[cfg(feature = "plan")]
 pub use {loopback::LoopbackUp, route_socket::RouteSocket};

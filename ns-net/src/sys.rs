@@ -116,6 +116,18 @@ pub(crate) fn socket_namespace(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(answer) })
 }
 
+/// `ioctl(fd, TUNSETIFF, { name, IFF_TAP|IFF_NO_PI })`: `name` has at most 15 bytes.
+pub(crate) fn set_tap(fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca_u32 as libc::Ioctl;
+    // SAFETY: `struct ifreq` is plain data, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name.iter_mut().zip(name.iter().take(15)).for_each(|(to, from)| *to = *from as libc::c_char);
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: the kernel reads and writes one `struct ifreq`, which lives during the call.
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETIFF, &raw mut request) };
+    if answer == 0 { Ok(()) } else { Err(errno()) }
+}
+
 fn errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
