@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use mounts::in_own_mounts;
 use nix::sys::signal::Signal;
-use support::{Guest, Machine, Spawn, Started, Tree, until, within};
+use support::{Guest, Machine, Process, Spawn, Started, Tree, until, within};
 
 /// The kernel's number of `SIGRTMIN+3`, as the busybox shell takes it.
 const HALT: &str = "37";
@@ -198,8 +198,8 @@ fn run(program: &str, arguments: &[&Path]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Process 1 itself, and one that process 1 waits for. Killed, neither ends: that is told with where it waits, the lock stays as long as
-/// they do, and then everything goes.
+/// Process 1 itself, on a terminal, and one that process 1 waits for. Killed, neither ends: that is told with where it waits, the locks stay
+/// as long as they do, and then everything goes.
 #[test]
 fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
     in_own_mounts(|| {
@@ -208,30 +208,22 @@ fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
         let machines = [Machine::of("busybox"), Machine::of("busybox")];
         let mut frozen = Frozen::new(dir.path());
         let bind = format!("--bind={}:/mnt", frozen.place.display());
-        let scripts = ["echo x >/mnt/one", "cp /etc/passwd /mnt/two & wait"];
-        let begin = |(machine, script): (&Machine, _)| machine.spawn(["--console=passive", &bind, "sh", "-c", script]).start();
-        let running: Vec<Started> = machines.iter().zip(scripts).map(begin).collect();
-        let one = running[0].payload();
-        let children = || running[1].payload().children();
-        until("a child of the second", within(5), || !children().is_empty());
-        let stuck = [one, children()[0]];
-        for process in stuck {
-            // It also waits for its program to be read, but not for long.
-            let waits = || process.status("State").is_some_and(|state| state.starts_with('D'));
-            let stays = || {
-                (0..20).all(|_| {
-                    waits() && {
-                        std::thread::sleep(Duration::from_millis(5));
-                        true
-                    }
-                })
-            };
-            until("it is stuck", within(10), stays);
-        }
-        let keepers: Vec<_> = running.iter().map(Started::keeper).collect();
-        running.iter().for_each(|running| running.process().signal(Signal::SIGTERM));
-        for ((machine, running), (process, name)) in machines.iter().zip(running).zip(stuck.into_iter().zip(["sh", "cp"])) {
-            is_told(machine, running, process, name);
+        let mut terminal = machines[0].spawn([bind.as_str(), "sh", "-c", "printf ready; echo x >/mnt/one"]).terminal();
+        let before = format!("{:?}", terminal.settings());
+        let second = machines[1].spawn(["--console=passive", &bind, "sh", "-c", "cp /etc/passwd /mnt/two & wait"]).start();
+        terminal.expect("ready", within(10));
+        until("a child of the second", within(5), || !second.payload().children().is_empty());
+        let stuck = [terminal.payload(), second.payload().children()[0]];
+        stuck.into_iter().for_each(waits_for_long);
+        let (launchers, keepers) = ([terminal.process(), second.process()], [terminal.keeper(), second.keeper()]);
+        launchers.iter().for_each(|launcher| launcher.signal(Signal::SIGTERM));
+        assert_eq!(terminal.finish(within(20)), Some(1), "{}", terminal.text());
+        is_told(&terminal.text(), stuck[0], "sh");
+        assert_eq!(format!("{:?}", terminal.settings()), before, "the terminal is not as it was");
+        is_told(&second.finish(within(20)).expect(1).stderr, stuck[1], "cp");
+        for (machine, launcher) in machines.iter().zip(launchers) {
+            let refused = machine.spawn(["true"]).run().expect(1).said("is currently busy");
+            assert!(refused.stderr.contains(&format!("container {}, pid {}", machine.name(), launcher.0)), "{}", refused.stderr);
         }
         assert!(keepers.iter().all(|keeper| keeper.runs()), "a keeper has let go");
         frozen.thaw();
@@ -240,20 +232,25 @@ fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
     });
 }
 
+/// It also waits for its program to be read, but not for long.
+fn waits_for_long(process: Process) {
+    let waits = || process.status("State").is_some_and(|state| state.starts_with('D'));
+    let stays = || {
+        (0..20).all(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            waits()
+        })
+    };
+    until("it is stuck", within(10), stays);
+}
+
 #[track_caller]
-fn is_told(machine: &Machine, running: Started, stuck: support::Process, name: &str) {
-    let launcher = running.process().0;
-    let ended = running.finish(within(20)).expect(1);
-    let line = ended.stderr.lines().last().unwrap_or_default();
+fn is_told(said: &str, stuck: Process, name: &str) {
+    let line = said.lines().last().unwrap_or_default();
     let words = format!("ns-spawn: The container was killed, but 1 process is stuck in the kernel: pid {} ({name}), waiting in ", stuck.0);
     let place = line.strip_prefix(&words).unwrap_or_else(|| panic!("{words:?} does not begin {line:?}"));
-    assert!(
-        place.starts_with(|c: char| c.is_ascii_lowercase() || c == '_') && place.contains("; the tree stays locked until that ends"),
-        "{line}"
-    );
-    assert!(stuck.status("State").unwrap().starts_with('D'));
-    let refused = machine.spawn(["true"]).run().expect(1).said("is currently busy");
-    assert!(refused.stderr.contains(&format!("container {}, pid {launcher}", machine.name())), "{}", refused.stderr);
+    assert!(place.starts_with(|c: char| c.is_ascii_lowercase() || c == '_'), "{line}");
+    assert!(place.contains("; the tree stays locked until that ends"), "{line}");
 }
 
 // -------------------------------------------------------------------------------------------------------------- inits of every kind

@@ -340,6 +340,13 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// However it ends: what is told then begins a line.
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.leave_terminal();
+    }
+}
+
 /// Whom poll spoke of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {

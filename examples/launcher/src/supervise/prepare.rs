@@ -38,7 +38,7 @@ impl<'a> Prepared<'a> {
         let tree = open_tree(settings)?;
         tree.check(&settings.payload)?;
         let inits = if matches!(settings.payload, Payload::Boot(_)) { tree.inits()? } else { Vec::new() };
-        let init = inits.first().map(|program| tree.init(program));
+        let init = inits.first().map(|program| tree.init(program).asked_by(settings.kill_signal.map(|signal| signal.0)));
         let machine_id = tree.machine_id()?.map_or_else(random_id, Ok)?;
         let root_user = tree.root_user()?;
         let places = Places::of_host()?;

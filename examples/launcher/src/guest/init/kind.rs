@@ -103,6 +103,15 @@ impl Init {
         Init { kind, stop: if halt.is_some() { halt } else { reboot }, power_off: halt, reboot }
     }
 
+    /// The same where the user says by which signal it stops.
+    #[must_use]
+    pub fn asked_by(self, signal: Option<i32>) -> Init {
+        match signal {
+            None => self,
+            signal => Init { stop: signal, power_off: signal, ..self },
+        }
+    }
+
     /// Of a tree whose process 1 is this program, an absolute path in it. What can't be read is no hint.
     pub(in super::super) fn of(tree: &Tree, program: &CStr) -> Init {
         let name = resolved_name(tree, program);

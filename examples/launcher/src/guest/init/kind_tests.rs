@@ -39,6 +39,8 @@ const CAD: &str = "ca:12345:ctrlaltdel:/sbin/shutdown -r now\n";
 fn an_init_is_known_by_where_it_leads() {
     let systemd = Init { kind: InitKind::Systemd, ..Init::OTHER };
     assert_eq!((systemd.stop, systemd.power_off, systemd.reboot), (Some(37), Some(38), Some(2)));
+    assert_eq!(systemd.asked_by(None), systemd);
+    assert_eq!(systemd.asked_by(Some(10)), Init { stop: Some(10), power_off: Some(10), ..systemd });
     assert_eq!(of(&[("sbin/init", "-> ../lib/systemd/systemd"), ("lib/systemd/systemd", "")]), systemd);
     assert_eq!(of(&[("sbin/init", "-> /usr/lib/systemd/systemd"), ("usr/lib/systemd/systemd", "")]), systemd);
     let busybox = halts(InitKind::Busybox, 12, Some(15));
