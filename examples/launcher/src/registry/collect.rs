@@ -107,11 +107,11 @@ pub fn collect_held(places: &Places, lock: &NameLock, into: &mut Collected) {
     };
     // A damaged one says nothing of locks, which the next start takes over, nor of links, which bear its name.
     let record = file.read().ok().flatten();
-    if record.as_ref().is_some_and(|record| !record.is_over()) {
+    if !lock.was_left_behind() && record.as_ref().is_some_and(|record| !record.is_over()) {
         let text = format!("Machine '{name}' runs, though nobody holds its name: the lock file was removed");
         return into.kept.push(Error::new(Kind::Busy, text));
     }
-    let cleared = cgroup(name);
+    let cleared = cgroup(name).and_then(|cleared| ended(record.as_ref()).map(|()| cleared));
     // What is still in it uses the rest, and has to be found.
     let stuck = cleared.is_err();
     into.note(format_args!("cgroup of {name}"), cleared);
@@ -121,6 +121,17 @@ pub fn collect_held(places: &Places, lock: &NameLock, into: &mut Collected) {
     links(places, name, into);
     record.iter().for_each(|record| systemd_locks(places, record, into));
     into.note(format_args!("record of {name}"), file.remove().map(|there| there.then_some(())));
+}
+
+/// Waits for keeper and payload, which the kernel ends once their locks are free, or a moment before: there may be no cgroup.
+fn ended(record: Option<&Record>) -> Result<(), Error> {
+    let Some(record) = record.filter(|record| !record.is_over()) else { return Ok(()) };
+    for id in [record.leader, record.keeper].into_iter().flatten() {
+        if id.open()?.is_some_and(|process| !process.ended_within(EMPTY)) {
+            return Err(Error::new(Kind::Busy, format!("Machine '{}': process {} was killed and does not end", record.name, id.pid)));
+        }
+    }
+    Ok(())
 }
 
 /// Without cgroup v2 there is none.
