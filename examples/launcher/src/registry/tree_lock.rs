@@ -69,10 +69,11 @@ impl TreeLock {
     /// A keeper or another reader still holds it, so that the tree stays locked and the file stays.
     pub fn release(self) -> Result<(), Error> {
         let shared = self.ours.is_shared();
-        let free = [self.beside, self.systemd, Some(self.ours)].into_iter().flatten().fold(true, |free, lock| lock.release() && free);
-        match free || shared {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Busy, "The tree's lock is still held by the container's keeper").with_errno(Errno::EBUSY)),
+        let all = [self.beside, self.systemd, Some(self.ours)].into_iter().flatten();
+        match all.map(LockFile::release).filter(|free| !free).count() {
+            0 => Ok(()),
+            _ if shared => Ok(()),
+            _ => Err(Error::new(Kind::Busy, "The tree's lock is still held by the container's keeper").with_errno(Errno::EBUSY)),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Prepared<'_> {
         let running = held.release().map_err(explain)?;
         let told = self.recorded.as_ref().map_or(Ok(()), |recorded| recorded.running(running.payload()));
         // It is found all the same, by the record before.
-        told.unwrap_or_else(|e| tell(e));
+        told.unwrap_or_else(tell);
         Ok(Boot { running, pty, relays, notify, lent })
     }
 
