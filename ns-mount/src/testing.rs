@@ -4,7 +4,6 @@ use ns_core::raw::{self, CloneArgs};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -19,8 +18,12 @@ fn report_panics() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| match REPORT.load(Ordering::Relaxed) {
             -1 => before(info),
-            // SAFETY: the child's end of its own pipe, never closed.
-            fd => drop(rustix::io::write(unsafe { BorrowedFd::borrow_raw(fd) }, info.to_string().as_bytes())),
+            fd => {
+                // SAFETY: the child's end of its own pipe, never closed.
+                let _ = rustix::io::write(unsafe { BorrowedFd::borrow_raw(fd) }, info.to_string().as_bytes());
+                // Nothing is dropped: a temporary directory removes all that is below it, and the child may have something mounted there.
+                raw::exit_group(1);
+            }
         }));
     });
 }
@@ -39,8 +42,8 @@ pub fn in_child(test: impl FnOnce()) {
             libc::alarm(20);
         }
         REPORT.store(writer.as_raw_fd(), Ordering::Relaxed);
-        let outcome = catch_unwind(AssertUnwindSafe(test));
-        raw::exit_group(i32::from(outcome.is_err()));
+        test();
+        raw::exit_group(0);
     }
     drop(writer);
     let mut message = String::new();
@@ -58,8 +61,16 @@ pub fn own_mounts() {
     crate::PrivateHost.apply().unwrap();
 }
 
-/// A tree of a few directories, removed by whoever made it.
+/// A tree of a few directories, removed by whoever made it; not while anything is mounted in it.
 pub struct Tree(tempfile::TempDir);
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let path = self.0.path().display().to_string();
+        let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or(path.clone());
+        self.0.disable_cleanup(mounts.contains(&path));
+    }
+}
 
 impl Tree {
     /// On the file system of /var/tmp, which takes id maps.

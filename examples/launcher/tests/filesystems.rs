@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use mounts::{in_own_mounts, mount, unmount};
+use mounts::{in_own_mounts, mount, remember, unmount};
 use nix::sys::signal::Signal;
 use support::{Ended, Machine, Started, Tree, within};
 
@@ -60,13 +60,14 @@ fn on_a_loop_device(make: &[&str]) {
         let (file, place) = (file.to_str().unwrap(), place.to_str().unwrap());
         run(make[0], &[&make[1..], &[file]].concat());
         run("mount", &["-t", name, "-o", "loop", file, place]);
+        remember(Path::new(place));
         {
             let machine = Machine::on(Tree::copy_in(Path::new(place), "busybox"));
             works_id_mapped(&machine);
             let ended = machine.spawn(["-q", "--read-only", "sh", "-c", "echo $(id -u); ! echo >/x"]).run().expect(0);
             assert_eq!(ended.text(), "0\n");
         }
-        run("umount", &[place]);
+        unmount(Path::new(place));
     });
 }
 

@@ -30,11 +30,11 @@ const FILES: [&str; 12] = [
 const STARTS: [fn(&Machine) -> Spawn; 3] = [command, boot, shell];
 
 fn command(machine: &Machine) -> Spawn {
-    machine.spawn(["-q", "--bind-ro=/usr:/a/b/c", "/bin/busybox", "echo", SAYS])
+    machine.spawn(["-q", &format!("--bind-ro={}:/a/b/c", source(machine, "directory")), "/bin/busybox", "echo", SAYS])
 }
 
 fn boot(machine: &Machine) -> Spawn {
-    machine.spawn(["-q", "--boot", "--bind=/etc/hosts:/a/c"])
+    machine.spawn(["-q", "--boot", &format!("--bind={}:/a/c", source(machine, "directory/file"))])
 }
 
 fn shell(machine: &Machine) -> Spawn {
@@ -47,7 +47,15 @@ pub fn machine() -> Machine {
     std::fs::remove_file(tree.join("sbin/init")).unwrap();
     tree.script("sbin/init", &format!("#!/bin/sh\necho {SAYS}\nexec /bin/busybox poweroff -f\n"));
     tree.write("usr/lib/systemd/nothing", "");
-    Machine::on(tree)
+    let machine = Machine::on(tree);
+    std::fs::create_dir(source(&machine, "directory")).unwrap();
+    std::fs::write(source(&machine, "directory/file"), "").unwrap();
+    machine
+}
+
+/// What is bound into it: beside the tree, and the test's as well.
+pub fn source(machine: &Machine, name: &str) -> String {
+    machine.tree.path().parent().unwrap().join(name).display().to_string()
 }
 
 /// Plants each of these in each of the places, and starts the tree in every way.

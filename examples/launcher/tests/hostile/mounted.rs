@@ -87,7 +87,8 @@ fn a_mount_point_that_a_read_only_tree_lacks_is_named_with_the_mount() {
             is_refused(&says(&machine).run(), &["/run: ", "the mount point is missing", &format!("mounted ro at {path}\n")]);
         });
         starts(says(&machine).args_before(["--read-only"]));
-        let bind = says(&machine).args_before(["--bind-ro=/usr:/no/such"]);
+        let source = Tree::empty();
+        let bind = says(&machine).args_before([format!("--bind-ro={}:/no/such", source.path().display())]);
         with_flags(machine.tree.path(), libc::MS_RDONLY, || is_refused(&bind.run(), &["/no/such", "mounted ro at"]));
     });
 }

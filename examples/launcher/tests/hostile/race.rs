@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
 use super::canary::Canary;
-use super::links::machine;
+use super::links::{machine, source};
 use super::mounts::in_own_mounts;
 use super::outcome::{Outcome, SAYS, outcome_of_changing};
 use super::support::{Machine, Spawn, in_rig};
@@ -69,9 +69,10 @@ fn exchange(tree: &Path, places: &[&str], stop: &AtomicBool) {
 const LOOKS: &str = "for p in /proc /aside-proc; do /bin/busybox head -c 1 $p/kallsyms 2>/dev/null | /bin/busybox grep -q . && echo unmasked in $p; done; echo started";
 
 fn start(machine: &Machine, number: usize) -> Spawn {
+    let [directory, file] = ["directory", "directory/file"].map(|name| source(machine, name));
     match number % 3 {
-        0 => machine.spawn(["-q", "--bind-ro=/usr:/a/b/c", "/bin/busybox", "sh", "-c", LOOKS]),
-        1 => machine.spawn(["-q", "--read-only", "--bind=/etc/hosts:/a/b/d", "/bin/busybox", "echo", SAYS]),
+        0 => machine.spawn(["-q", &format!("--bind-ro={directory}:/a/b/c"), "/bin/busybox", "sh", "-c", LOOKS]),
+        1 => machine.spawn(["-q", "--read-only", &format!("--bind={file}:/a/b/d"), "/bin/busybox", "echo", SAYS]),
         _ => machine.spawn(["-q"]).input(format!("{LOOKS}\n")),
     }
 }

@@ -58,9 +58,10 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: u64, data: &str) {
     }
 }
 
-/// The same, where it may fail. The host's root is bound nowhere: whatever removes a directory would go on there.
+/// The same, where it may fail. Nothing but a test's own directories is bound: whatever removes a directory would go on there.
 pub fn try_mount(source: &str, target: &Path, kind: &str, flags: u64, data: &str) -> std::io::Result<()> {
-    assert!(flags & libc::MS_BIND == 0 || Path::new(source) != Path::new("/"), "the host's root is not to be bound");
+    let binds = flags & libc::MS_BIND != 0 && flags & libc::MS_REMOUNT == 0;
+    assert!(!binds || is_a_tests(Path::new(source)), "{source} is the host's: not to be bound");
     let new = flags & (libc::MS_REMOUNT | libc::MS_PRIVATE) == 0;
     let place = target.to_owned();
     let [source, kind, data] = [source, kind, data].map(|text| CString::new(text).unwrap());
@@ -73,6 +74,11 @@ pub fn try_mount(source: &str, target: &Path, kind: &str, flags: u64, data: &str
         }
         _ => Err(std::io::Error::last_os_error()),
     }
+}
+
+/// A temporary directory of these tests, all of which are called so, or below one.
+fn is_a_tests(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.iter().any(|name| name.as_encoded_bytes().starts_with(b"nskit-")))
 }
 
 /// What was mounted otherwise is unmounted too when the test fails.
