@@ -7,6 +7,9 @@ use ns_core::Kind as Namespace;
 use ns_net::{Address, AddressEntry, AddressFlags, IfName, Link, Scope, Socket};
 use nskit_launcher::registry::{NetworkKind, Record};
 
+/// A machine may give itself as many as it likes: what is beyond is left out, and told.
+const MOST: usize = 256;
+
 /// The addresses by which a machine can be reached, those that reach far first; none for one that shares the host's network.
 ///
 /// They are read from the kernel by a socket in the machine's network namespace: nothing in the machine is asked.
@@ -44,7 +47,8 @@ fn shown(mut entries: Vec<AddressEntry>, zone: Option<u32>) -> Vec<String> {
         (IpAddr::V6(ip), None) if ip.is_unicast_link_local() => format!("{ip}%{}", entry.link),
         (ip, _) => ip.to_string(),
     };
-    entries.iter().map(text).collect()
+    let more = (entries.len() > MOST).then(|| "…".to_owned());
+    entries.iter().take(MOST).map(text).chain(more).collect()
 }
 
 fn is_reachable(entry: &AddressEntry) -> bool {
