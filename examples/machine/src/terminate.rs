@@ -9,7 +9,7 @@ use nskit_launcher::registry::{Machine, Machines, Record};
 use nskit_launcher::settings::MachineName;
 use nskit_launcher::{Error, Kind};
 
-use crate::machine;
+use crate::{gc, machine};
 
 const TERM: i32 = 15;
 const CONT: i32 = 18;
@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_secs(10);
 /// # Errors
 /// One of them isn't known, or something of it doesn't end; those before it are gone.
 pub fn run(names: &[MachineName]) -> Result<(), Error> {
-    names.iter().try_for_each(one)
+    names.iter().try_for_each(|name| one(name).and_then(|()| gc::after(name)))
 }
 
 fn one(name: &MachineName) -> Result<(), Error> {
