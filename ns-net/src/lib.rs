@@ -64,6 +64,7 @@
 //! | renaming a link that is up | 6.2 | – | the old end of a stopped container is switched off first |
 #![deny(unsafe_code)]
 
+mod accepts;
 mod address;
 mod autoconf;
 mod bridge;
@@ -117,6 +118,7 @@ mod veth;
 mod vlan;
 mod watch;
 
+pub use accepts::Accepts;
 pub use address::{Address, AddressEntry, AddressFlags, Scope};
 pub use autoconf::Autoconf;
 pub use bridge::Bridge;
