@@ -118,7 +118,12 @@ impl Dns {
     /// `clients` are answered; none given: everybody.
     ///
     /// [`Kind::InUse`]: another server has an address, or all addresses, and doesn't share. Ports below 1024 need `CAP_NET_BIND_SERVICE`.
-    pub fn open(listen: &[SocketAddr], clients: Vec<IpNet>, names: impl Names + Send + 'static, resolvers: Resolvers) -> Result<Dns> {
+    pub fn open(
+        listen: &[SocketAddr],
+        clients: Vec<IpNet>,
+        names: impl Names + Send + Sync + 'static,
+        resolvers: Resolvers,
+    ) -> Result<Dns> {
         let upstreams = match resolvers {
             Resolvers::Fixed(servers) => Upstreams::fixed(servers),
             Resolvers::File(path) => Upstreams::file(path),
@@ -292,7 +297,7 @@ impl Dns {
     }
 
     /// What would be answered to a message without asking anybody; whatever the octets.
-    pub fn local_answer(message: &[u8], names: impl Names + Send + 'static) -> Option<Vec<u8>> {
+    pub fn local_answer(message: &[u8], names: impl Names + Send + Sync + 'static) -> Option<Vec<u8>> {
         judge::dry(message, names)
     }
 }

@@ -45,6 +45,11 @@ fn ns_net() {
     shared::<ns_net::Bridge>();
     shared::<ns_net::Link>();
     shared::<ns_net::message::Message>();
+    shared::<ns_net::Autoconf>();
+    shared::<ns_net::Dns>();
+    shared::<ns_net::Proxy>();
+    shared::<ns_net::Leases>();
+    shared::<ns_net::Published>();
     error::<ns_net::Error>();
 }
 

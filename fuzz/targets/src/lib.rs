@@ -14,11 +14,12 @@ mod seccomp;
 pub type Target = fn(&[u8]);
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("bind", launcher::bind),
     ("cgroup_files", cgroup::files),
     ("devices", cgroup::devices),
     ("dhcp", net::dhcp),
+    ("dns", net::dns),
     ("escape", launcher::escape),
     ("filter", seccomp::filter),
     ("id_map", core::id_map),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ns_net::nft::{ChainEntry, Protocol, RuleEntry};
 use ns_net::reply::{attributes, replies};
-use ns_net::{AddressEntry, Dhcp, Forward, IfName, IpNet, Link, Mac, MachineId, RouteEntry, Router, resolvers};
+use ns_net::{AddressEntry, Dhcp, Dns, Forward, IfName, IpNet, Link, Mac, MachineId, RouteEntry, Router, resolvers};
 
 use crate::{fixed, text};
 
@@ -24,6 +24,14 @@ pub fn dhcp(bytes: &[u8]) {
     let server = Dhcp::new([10, 0, 0, 2].into(), 24, [10, 0, 0, 1].into()).expect("a network").routed().resolver([10, 0, 0, 1].into());
     let answer = server.answer(bytes, Mac::new(fixed(bytes, 6)));
     assert!(answer.is_none_or(|frame| frame.len() <= 1514));
+}
+
+/// A client's DNS message: what is answered here fits into 512 bytes, and is an answer to it.
+pub fn dns(bytes: &[u8]) {
+    let names = |name: &str| (name.len() % 2 == 0).then(|| vec![[10, 0, 0, 2].into(); name.len()]);
+    if let Some(answer) = Dns::local_answer(bytes, names) {
+        assert!(answer.len() <= 512 && answer[..2] == bytes[..2] && answer[2] & 0x80 != 0);
+    }
 }
 
 /// A frame of a guest that looks for routers.

@@ -23,7 +23,7 @@ pub(super) enum Verdict {
 
 /// What all queries are judged by.
 pub(super) struct Judge {
-    pub names: Box<dyn Names + Send>,
+    pub names: Box<dyn Names + Send + Sync>,
     pub upstreams: Upstreams,
     pub clients: Vec<IpNet>,
     /// Where we listen, and so must not ask.
@@ -85,7 +85,7 @@ impl fmt::Debug for Judge {
 }
 
 /// What a forwarder would say to a message; for tests by random octets.
-pub(super) fn dry(message: &[u8], names: impl Names + Send + 'static) -> Option<Vec<u8>> {
+pub(super) fn dry(message: &[u8], names: impl Names + Send + Sync + 'static) -> Option<Vec<u8>> {
     let mut judge = Judge { names: Box::new(names), upstreams: Upstreams::fixed(Vec::new()), clients: Vec::new(), own: Vec::new() };
     match judge.decide(message) {
         Verdict::Answered(answer) => Some(answer),
