@@ -39,6 +39,11 @@
 //! # }
 //! ```
 //!
+//! What a machine's link needs to be online without a daemon on either side: a subnet that collides with nothing ([`Leases`]), addresses
+//! and a router for guests that ask ([`Autoconf`]: [`Dhcp`], [`Router`]), names of machines and of the outside ([`Dns`],
+//! [`MachineNames`]), and ports where no rule can lead ([`Proxy`]). Each is a value with a descriptor for the caller's own loop and a `turn`
+//! that never blocks; what it needs to remember is bounded, and no guest's octets make it fail.
+//!
 //! # What it refuses
 //! - To change the network namespace of the calling thread, even for a moment.
 //! - To read what anybody but the kernel sends to a socket.
@@ -61,6 +66,8 @@
 //! | `NETLINK_GET_STRICT_CHK` | 4.20 | requests checked | refused |
 //! | `SIOCGSKNS` | 4.9 | a socket's namespace | refused |
 //! | `RTM_NEWLINKPROP` | 5.5 | long names as altnames | a long name is refused, `Unsupported` |
+//! | `F_OFD_SETLK` | 3.15 | leases and names that end with their holders | – |
+//! | `PACKET_IGNORE_OUTGOING` | 4.20 | DHCP and router advertisements | refused |
 //! | renaming a link that is up | 6.2 | – | the old end of a stopped container is switched off first |
 #![deny(unsafe_code)]
 
