@@ -59,7 +59,7 @@ impl Site<'_> {
     pub fn plan(&self) -> Result<(Sealed, Protections), Error> {
         let limits = Rlimits::boot_defaults(HostLimits::read().map_err(Error::host)?).lowering_only();
         let credentials = self.credentials()?;
-        let protections = protections(&credentials, &limits)?;
+        let protections = self.protections(&credentials, &limits)?;
         let plan = self.namespaces(self.locked(Plan::new(self.exec()?).given(TREE).kept()));
         let plan = self.file_systems(plan)?;
         let plan = self.kernel_file_systems(plan)?;
@@ -213,6 +213,19 @@ impl Site<'_> {
         Ok(plan.inside(open).inside(Session::new().controlling(TTY)))
     }
 
+    /// Without a user namespace a payload has no capability that the launcher's own bounding set lacks.
+    fn protections(&self, credentials: &Credentials, limits: &Rlimits) -> Result<Protections, Error> {
+        let limits = limits.resolved().map_err(Error::host)?;
+        let there = if self.ids.is_some() { CapSet::all() } else { CapSet::own_bounding().map_err(Error::host)? };
+        Ok(Protections {
+            capabilities: credentials.bounding() & there,
+            no_new_privileges: credentials.has_no_new_privs(),
+            securebits: credentials.secure_bits(),
+            filter: Some(OS_NAME.to_owned()),
+            limits: limits.rows().map(|(resource, soft, hard)| ResourceLimit { resource, soft, hard }).collect(),
+        })
+    }
+
     fn credentials(&self) -> Result<Credentials, Error> {
         let kept = CapSet::OS;
         let kept = if self.is_private() { kept } else { kept - CapSet::of(&[Capability::NetAdmin]) };
@@ -242,17 +255,6 @@ impl Site<'_> {
         }
         exec.ok_or_else(|| Error::new(Kind::Tree, "The tree has no init"))
     }
-}
-
-fn protections(credentials: &Credentials, limits: &Rlimits) -> Result<Protections, Error> {
-    let limits = limits.resolved().map_err(Error::host)?;
-    Ok(Protections {
-        capabilities: credentials.bounding(),
-        no_new_privileges: credentials.has_no_new_privs(),
-        securebits: credentials.secure_bits(),
-        filter: Some(OS_NAME.to_owned()),
-        limits: limits.rows().map(|(resource, soft, hard)| ResourceLimit { resource, soft, hard }).collect(),
-    })
 }
 
 /// A name without a slash is looked for where the payload's own PATH would.

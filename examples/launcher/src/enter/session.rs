@@ -16,7 +16,7 @@ use crate::{Error, Kind};
 
 /// A program that was asked to end has so long before we leave without it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The joiner ends right after what it waits for.
+/// The joiner ends right after what it waits for, and a machine right after what was in it.
 const JOINER: Duration = Duration::from_secs(1);
 /// What a shell says of a program that a signal has ended: this, and the signal.
 const SIGNALLED: i32 = 128;
@@ -109,7 +109,7 @@ impl<'a> Session<'a> {
                 Some(Word::Failed(errno, _)) => return Err(self.explain(errno)),
                 Some(Word::Ended(Exit::Exited(status))) => return Ok(status),
                 Some(Word::Ended(Exit::Signalled(signal))) => return Ok(SIGNALLED + signal),
-                Some(_) if !started && !self.container.leader.has_ended() => return Err(self.lost()),
+                Some(_) if !started && !self.container.leader.ended_within(JOINER) => return Err(self.lost()),
                 // Whatever ended the machine has ended the program.
                 Some(_) => return Ok(SIGNALLED + self.leave.map_or(SIGKILL, |leave| leave.signal)),
                 None => {}
