@@ -224,12 +224,20 @@ fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
         for (machine, launcher) in machines.iter().zip(launchers) {
             let refused = machine.spawn(["true"]).run().expect(1).said("is currently busy");
             assert!(refused.stderr.contains(&format!("container {}, pid {}", machine.name(), launcher.0)), "{}", refused.stderr);
+            assert!(record(machine).exists(), "the machine can't be found any more");
         }
         assert!(keepers.iter().all(|keeper| keeper.runs()), "a keeper has let go");
         frozen.thaw();
         until("the keepers have gone", within(10), || keepers.iter().all(|keeper| !keeper.runs()));
-        machines.iter().for_each(|machine| drop(machine.spawn(["true"]).run().expect(0)));
+        for machine in &machines {
+            machine.spawn(["true"]).run().expect(0);
+            assert!(!record(machine).exists());
+        }
     });
+}
+
+fn record(machine: &Machine) -> PathBuf {
+    machine.run_dir().join("machines").join(format!("{}.json", machine.name()))
 }
 
 /// It also waits for its program to be read, but not for long.

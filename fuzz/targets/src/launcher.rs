@@ -61,7 +61,7 @@ pub fn escape(bytes: &[u8]) {
 
 /// `os-release(5)`
 pub fn os_release(bytes: &[u8]) {
-    printable(&Escaped::text(&OsRelease::parse(bytes).title()).to_string());
+    printable(&Escaped::text(OsRelease::parse(bytes).title()).to_string());
 }
 
 /// `passwd(5)`: there always is a shell to try, and each has a name that makes it a login shell.

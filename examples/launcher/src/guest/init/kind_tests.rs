@@ -97,7 +97,8 @@ fn sysvinit_takes_what_its_version_and_its_inittab_say() {
 
 #[test]
 fn versions_are_read_or_not() {
-    let table: [(&[u8], Option<(u32, u32)>); 6] = [
+    type Version = Option<(u32, u32)>;
+    let table: [(&[u8], Version); 6] = [
         (b"INIT_VERSION=sysvinit-3.10\0", Some((3, 10))),
         (b"INIT_VERSION=sysvinit-2.88dsf", Some((2, 88))),
         (b"INIT_VERSION=sysvinit-3", None),
