@@ -6,6 +6,7 @@ use crate::errno::{Errno, errno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use rustix::fs::{Mode, mkdirat};
+use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr};
 use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -71,7 +72,7 @@ impl Cgroup {
     }
 
     pub(crate) fn make(&self, name: &Name) -> Result<()> {
-        mkdirat(self, name.as_str(), Mode::from_raw_mode(0o755)).map_err(|e| {
+        retry_on_intr(|| mkdirat(self, name.as_str(), Mode::from_raw_mode(0o755))).map_err(|e| {
             let path = self.path.join(name.as_str());
             hinted(Error::call("create cgroup", &path, "mkdirat", errno(e)), errno(e))
         })
@@ -84,12 +85,9 @@ impl Cgroup {
 
     /// A second handle on the same cgroup.
     pub fn try_clone(&self) -> Result<Cgroup> {
-        match self.fd.try_clone() {
+        match retry_on_intr(|| fcntl_dupfd_cloexec(&self.fd, 3)) {
             Ok(fd) => Ok(Cgroup::new(fd, self.path.clone())),
-            Err(e) => {
-                let e = Errno::new(e.raw_os_error().unwrap_or(libc::EIO));
-                Err(Error::call("another handle of", &self.path, "fcntl", e))
-            }
+            Err(e) => Err(Error::call("another handle of", &self.path, "fcntl", errno(e))),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::errno::{Errno, errno};
 use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +15,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 
 /// `openat(2)` of a directory, never through a symbolic link.
 pub(crate) fn open(at: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
-    openat(at, name, DIRECTORY, Mode::empty()).map_err(errno)
+    name.into_with_c_str(|name| retry_on_intr(|| openat(&at, name, DIRECTORY, Mode::empty()))).map_err(errno)
 }
 
 /// The first directory in this directory, in the kernel's order.
@@ -43,13 +44,14 @@ pub(crate) fn first_children(at: BorrowedFd<'_>, most: usize) -> Result<Vec<CStr
 }
 
 fn each_child(at: BorrowedFd<'_>, mut tell: impl FnMut(&CStr) -> ControlFlow<()>) -> Result<(), Errno> {
-    let mut entries = match Dir::read_from(at) {
+    let mut entries = match retry_on_intr(|| Dir::read_from(at)) {
         Ok(entries) => entries,
         Err(e) => return unless_gone(errno(e)),
     };
     while let Some(entry) = entries.read() {
         let entry = match entry {
             Ok(entry) => entry,
+            Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return unless_gone(errno(e)),
         };
         let is_child = entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..");

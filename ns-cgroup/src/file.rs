@@ -58,7 +58,7 @@ impl Cgroup {
         if file.contains('/') {
             return Err(Error::refused(ErrorKind::Invalid, format!("{verb} {file} of"), self.path(), "not the name of a file"));
         }
-        openat(self, file, mode | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+        retry_on_intr(|| openat(self, file, mode | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()))
             .map_err(|e| hinted(Error::call(format!("{verb} {file} of"), self.path(), "openat", errno(e)), file, errno(e)))
     }
 }

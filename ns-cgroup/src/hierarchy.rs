@@ -9,6 +9,7 @@ use crate::file::whole;
 use crate::mountinfo::{self, Mount};
 use crate::remove::is_cgroup2;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstatvfs, openat, openat2};
+use rustix::io::retry_on_intr;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -50,7 +51,8 @@ impl Hierarchy {
                 Ok(found) => return Ok(found),
                 Err(e) if e.kind() == ErrorKind::ReadOnly => read_only = Some(e),
                 // Out of reach or under another mount: the table has it, but opening its place leads elsewhere.
-                Err(_) => {}
+                Err(e) if leads_elsewhere(&e) => {}
+                Err(e) => return Err(e),
             }
         }
         Err(read_only.unwrap_or_else(|| not_mounted(kind(&table))))
@@ -69,11 +71,11 @@ impl Hierarchy {
     fn of(mount: &Mount, table: &[Mount]) -> Result<Hierarchy> {
         let fail = |call, e| Error::call("open the cgroup2 file system at", &mount.point, call, e);
         let fd = dir::open(CWD, &mount.point).map_err(|e| fail("openat", e))?;
-        if !is_cgroup2(fd.as_fd()) {
+        if !is_cgroup2(fd.as_fd()).map_err(|e| fail("fstatfs", e))? {
             let said = "no cgroup2 file system is there";
             return Err(Error::refused(ErrorKind::NotMounted, "open the cgroup2 file system at", &mount.point, said));
         }
-        let flags = fstatvfs(&fd).map_err(|e| fail("fstatfs", errno(e)))?.f_flag;
+        let flags = retry_on_intr(|| fstatvfs(&fd)).map_err(|e| fail("fstatfs", errno(e)))?.f_flag;
         if flags.contains(StatVfsMountFlags::RDONLY) {
             let hint = format!("mount -o remount,rw {}", mount.point.display());
             return Err(fail("statfs", Errno::EROFS).hinted(hint));
@@ -135,7 +137,7 @@ impl Hierarchy {
         let wanted = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        match openat2(&self.root, wanted, flags, Mode::empty(), resolve) {
+        match retry_on_intr(|| openat2(&self.root, wanted, flags, Mode::empty(), resolve)) {
             Ok(fd) => Ok(Cgroup::new(fd, path)),
             Err(e) => Err(Error::call("open cgroup", &path, "openat2", errno(e))),
         }
@@ -148,13 +150,19 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Anything else says nothing of whether there is a hierarchy.
+fn leads_elsewhere(e: &Error) -> bool {
+    let elsewhere = [Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES, Errno::ELOOP, Errno::ENODEV];
+    e.kind() == ErrorKind::NotMounted || e.errno().is_some_and(|errno| elsewhere.contains(&errno))
+}
+
 /// By the thread's own directory: a thread may have a mount namespace of its own.
 fn table() -> Result<Vec<Mount>> {
     read_proc(Path::new("/proc/thread-self/mountinfo")).map(|t| mountinfo::parse(&t))
 }
 
 fn read_proc(path: &Path) -> Result<Vec<u8>> {
-    let open = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let open = retry_on_intr(|| openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).map_err(errno);
     let read = open.and_then(|fd: OwnedFd| whole(fd.as_fd(), LONGEST_TABLE));
     read.map_err(|e| Error::call("read", path, "read", e).hinted("/proc must be mounted"))
 }

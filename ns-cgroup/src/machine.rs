@@ -11,6 +11,7 @@ use crate::join::Joined;
 use crate::name::Name;
 use crate::remove::rmdir;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Uid, chownat, fchown, flock, fstat, openat, statat};
+use rustix::io::retry_on_intr;
 use std::ffi::CString;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -81,9 +82,17 @@ impl Machine {
             }
         }
         let cgroup = Cgroup::open_or_create(&place, name)?;
-        let lock = Lock::take(&cgroup, &place, name)?;
-        let enabled = cgroup.enable(Controllers::USUAL)?.explained_by(above);
-        Ok(Machine { place, cgroup, name: name.clone(), enabled, _lock: lock })
+        match Lock::take(&cgroup, &place, name).and_then(|lock| Ok((lock, cgroup.enable(Controllers::USUAL)?))) {
+            Ok((lock, enabled)) => Ok(Machine { place, cgroup, name: name.clone(), enabled: enabled.explained_by(above), _lock: lock }),
+            Err(e) => {
+                // The first error is the one to tell. Another's machine is locked by it; without a further descriptor, of which there may
+                // be none left.
+                if flock(&cgroup, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                    let _ = rmdir(place.as_fd(), &c_string(name.as_str()), Duration::ZERO);
+                }
+                Err(e)
+            }
+        }
     }
 
     /// Opens the cgroup of a running machine, without its lock, to look at it, freeze or kill it. NotFound where there is none.
@@ -238,13 +247,13 @@ impl Lock {
     pub(crate) fn take(cgroup: &Cgroup, place: &Cgroup, name: &Name) -> Result<Lock> {
         let fail = |call, e| Error::call("lock cgroup", cgroup.path(), call, errno(e));
         let lock = cgroup.try_clone()?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| match errno(e) {
+        retry_on_intr(|| flock(&lock, FlockOperation::NonBlockingLockExclusive)).map_err(|e| match errno(e) {
             Errno::EAGAIN => fail("flock", e).of_kind(ErrorKind::Busy).hinted("another process holds the machine of this name"),
             _ => fail("flock", e),
         })?;
         let lock = Lock(lock);
-        let held = fstat(cgroup).map_err(|e| fail("fstat", e))?;
-        let named = statat(place, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).map_err(|e| fail("fstatat", e))?;
+        let held = retry_on_intr(|| fstat(cgroup)).map_err(|e| fail("fstat", e))?;
+        let named = retry_on_intr(|| statat(place, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)).map_err(|e| fail("fstatat", e))?;
         // ENOENT lets the caller begin again.
         if held.st_ino == named.st_ino { Ok(lock) } else { Err(fail("fstatat", rustix::io::Errno::NOENT)) }
     }
@@ -275,9 +284,9 @@ const DELEGATE_BEFORE: &str = "cgroup.procs\ncgroup.threads\ncgroup.subtree_cont
 fn give(payload: &Cgroup, uid: u32, gid: u32) -> Result<()> {
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     let fail = |e| Error::call("give to the container's root", payload.path(), "fchown", errno(e));
-    fchown(payload, uid, gid).map_err(fail)?;
+    retry_on_intr(|| fchown(payload, uid, gid)).map_err(fail)?;
     for file in delegate().lines().filter(|f| !f.contains('/')) {
-        match chownat(payload, file, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+        match retry_on_intr(|| chownat(payload, file, uid, gid, AtFlags::SYMLINK_NOFOLLOW)) {
             // The list names the files of controllers that aren't enabled too.
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(e) => return Err(fail(e)),
@@ -287,7 +296,7 @@ fn give(payload: &Cgroup, uid: u32, gid: u32) -> Result<()> {
 }
 
 fn delegate() -> String {
-    let file = openat(CWD, c"/sys/kernel/cgroup/delegate", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = retry_on_intr(|| openat(CWD, c"/sys/kernel/cgroup/delegate", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
     let text = file.ok().and_then(|fd| crate::file::text(fd.as_fd(), 64 << 10).ok());
     text.unwrap_or_else(|| DELEGATE_BEFORE.to_owned())
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::file::{LONGEST_LIST, text};
 use crate::sys::pidfd_send_signal;
 use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -100,7 +101,7 @@ fn pids(list: &str) -> Vec<u32> {
 
 /// A threaded cgroup's processes are listed by the domain above it; one that was removed has none.
 pub(crate) fn pids_of(at: BorrowedFd<'_>) -> std::result::Result<Vec<u32>, Errno> {
-    let listed = openat(at, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let listed = retry_on_intr(|| openat(at, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())).map_err(errno);
     match listed.and_then(|fd| text(fd.as_fd(), LONGEST_LIST)) {
         Err(Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP) => Ok(Vec::new()),
         list => list.map(|t| pids(&t)),

@@ -5,6 +5,7 @@ use crate::dir::{self, present};
 use crate::errno::{Errno, errno};
 use crate::error::{Error, Result};
 use rustix::fs::{AtFlags, FsWord, fstatfs, unlinkat};
+use rustix::io::retry_on_intr;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +26,7 @@ impl Cgroup {
         let fail = |call, e| Error::call("remove cgroup", self.path(), call, e);
         let parent = dir::open(&self, c"..").map_err(|e| fail("openat", e))?;
         // Before anything below is touched: everybody's cgroups are below the root.
-        if !is_cgroup2(parent.as_fd()) {
+        if !is_cgroup2(parent.as_fd()).map_err(|e| fail("fstatfs", e))? {
             return Err(fail("fstatfs", Errno::EBUSY).hinted("it is the root of the hierarchy"));
         }
         self.remove_below()?;
@@ -87,7 +88,7 @@ impl Walk {
 pub(crate) fn rmdir(at: BorrowedFd<'_>, name: &CStr, patience: Duration) -> std::result::Result<(), Errno> {
     let until = Instant::now() + patience;
     loop {
-        match present(unlinkat(at, name, AtFlags::REMOVEDIR).map_err(errno)) {
+        match present(retry_on_intr(|| unlinkat(at, name, AtFlags::REMOVEDIR)).map_err(errno)) {
             Err(Errno::EBUSY) if Instant::now() < until => std::thread::sleep(BUSY_PAUSE),
             answer => return answer.map(|_| ()),
         }
@@ -106,6 +107,6 @@ fn hinted(e: Error) -> Error {
 /// CGROUP2_SUPER_MAGIC
 const MAGIC: FsWord = 0x6367_7270;
 
-pub(crate) fn is_cgroup2(fd: BorrowedFd<'_>) -> bool {
-    fstatfs(fd).is_ok_and(|s| s.f_type == MAGIC)
+pub(crate) fn is_cgroup2(fd: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    retry_on_intr(|| fstatfs(fd)).map(|s| s.f_type == MAGIC).map_err(errno)
 }

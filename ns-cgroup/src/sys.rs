@@ -101,13 +101,20 @@ fn last_errno() -> Errno {
     Errno::new(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// The verifier stops with EAGAIN where a signal waits; one that is handled is gone at the next round.
+const BPF_ROUNDS: u32 = 16;
+
 /// # Safety
 /// What pointers the attribute holds are good for what the command does with them.
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> Result<libc::c_int, Errno> {
-    // SAFETY: the attribute is as long as told, and written by nobody else; its pointers are the caller's promise.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
-    match answer {
-        -1 => Err(last_errno()),
-        fd_or_zero => libc::c_int::try_from(fd_or_zero).map_err(|_| Errno::EIO),
+    for _ in 0..BPF_ROUNDS {
+        // SAFETY: the attribute is as long as told, and written by nobody else; its pointers are the caller's promise.
+        let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+        match answer {
+            -1 if matches!(last_errno(), Errno::EINTR | Errno::EAGAIN) => {}
+            -1 => return Err(last_errno()),
+            fd_or_zero => return libc::c_int::try_from(fd_or_zero).map_err(|_| Errno::EIO),
+        }
     }
+    Err(Errno::EAGAIN)
 }

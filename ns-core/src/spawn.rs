@@ -13,6 +13,7 @@ mod start;
 mod station;
 
 pub use fds::Fds;
+pub(crate) use fds::high;
 pub use held::{Event, Held};
 pub use running::Running;
 
@@ -60,7 +61,7 @@ fn launch(sealed: &Sealed, fds: Fds<'_>, gate: Gate) -> Result<Parts, Error> {
     if gate == Gate::Open {
         // Before the clone: no round trip.
         let go = crate::link::Message::new(crate::link::Kind::Go, 0);
-        Link::on(own.payload.0.as_raw_fd()).send(&go).map_err(|fault| Error::call("send", fault.errno))?;
+        Link::on(own.payload.0.as_raw_fd()).send(&go).map_err(|fault| Error::call("let the payload go: send", fault.errno))?;
     }
     let first = with_signals_blocked(|| clone_first(&mut start))?;
     // SAFETY: clone3 has just made it.
@@ -88,11 +89,11 @@ fn map_without_builder(parts: Parts, plan: &Compiled) -> Result<Parts, Error> {
 
 /// No handler of the caller's may run in a child.
 fn with_signals_blocked<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Error> {
-    let old = raw::sigprocmask(SigSet::FULL).map_err(|e| Error::call("rt_sigprocmask", e))?;
+    let old = raw::sigprocmask(SigSet::FULL).map_err(|e| Error::call("block signals: rt_sigprocmask", e))?;
     let answer = work();
     let restored = raw::sigprocmask(old);
-    let answer = answer.map_err(|e| Error::call("clone3", e))?;
-    restored.map(|_| answer).map_err(|e| Error::call("rt_sigprocmask", e))
+    let answer = answer.map_err(|e| Error::call("start a child: clone3", e))?;
+    restored.map(|_| answer).map_err(|e| Error::call("unblock signals: rt_sigprocmask", e))
 }
 
 /// The caller's own clone: the builder, or the payload of a plan without one.

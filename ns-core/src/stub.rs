@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::raw::Errno;
 use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, memfd_create};
-use rustix::io::write;
+use rustix::io::{retry_on_intr, write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -21,23 +21,28 @@ impl Stub {
         if let Some(fd) = self.0.get() {
             return Ok(fd.as_fd());
         }
-        let made = make().map_err(|e| Error::call("memfd_create", Errno::new(e.raw_os_error())))?;
+        let made = make()?;
         Ok(self.0.get_or_init(|| made).as_fd())
     }
 }
 
-fn make() -> rustix::io::Result<OwnedFd> {
+fn failed(call: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
+    move |e| Error::call(format!("make the stub's program: {call}"), Errno::new(e.raw_os_error()))
+}
+
+fn make() -> Result<OwnedFd, Error> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC is Linux 6.3's, which warns without it; before, every memfd is executable.
-    let fd = match memfd_create(c"ns-stub", flags | MemfdFlags::EXEC) {
-        Err(rustix::io::Errno::INVAL) => memfd_create(c"ns-stub", flags)?,
-        answer => answer?,
+    let fd = match retry_on_intr(|| memfd_create(c"ns-stub", flags | MemfdFlags::EXEC)) {
+        Err(rustix::io::Errno::INVAL) => retry_on_intr(|| memfd_create(c"ns-stub", flags)),
+        answer => answer,
     };
-    let fd = if std::os::fd::AsRawFd::as_raw_fd(&fd) > 2 { fd } else { rustix::io::fcntl_dupfd_cloexec(&fd, 3)? };
-    if write(&fd, PROGRAM)? != PROGRAM.len() {
-        return Err(rustix::io::Errno::NOSPC);
+    let fd = crate::spawn::high(fd.map_err(failed("memfd_create"))?)?;
+    if retry_on_intr(|| write(&fd, PROGRAM)).map_err(failed("write"))? != PROGRAM.len() {
+        return Err(failed("write")(rustix::io::Errno::NOSPC));
     }
-    fchmod(&fd, Mode::from_raw_mode(0o111))?;
-    fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    retry_on_intr(|| fchmod(&fd, Mode::from_raw_mode(0o111))).map_err(failed("fchmod"))?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    retry_on_intr(|| fcntl_add_seals(&fd, seals)).map_err(failed("fcntl"))?;
     Ok(fd)
 }

@@ -25,6 +25,7 @@ pub mod enter;
 mod error;
 pub mod escape;
 pub mod guest;
+mod interrupted;
 pub mod memory;
 pub mod notify;
 pub mod registry;

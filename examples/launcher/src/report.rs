@@ -23,7 +23,8 @@ pub enum Ended {
 /// A line on standard error. Where nobody reads it any more, as on a terminal that was closed, it goes nowhere: `eprintln!` would
 /// panic, and leave behind what is still to be removed.
 pub fn tell(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // In one piece: one that fails leaves no half of a line.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A text on standard output.

@@ -27,7 +27,7 @@ impl Exec {
 
     /// Signals as a new program expects them: every disposition the default, none blocked.
     pub(crate) fn reset_signals(&self) -> Result<(), Fault> {
-        raw::reset_signals();
+        raw::reset_signals().call("rt_sigaction")?;
         raw::sigprocmask(SigSet::EMPTY).map(drop).call("rt_sigprocmask")
     }
 

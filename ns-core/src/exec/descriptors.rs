@@ -49,36 +49,39 @@ pub(crate) const MAX_ROWS: usize = 64;
 /// Descriptors that a child needs until it execs, and no longer: -1 for none.
 pub(crate) type Spare = [RawFd; 3];
 
+/// Why the descriptors aren't where they belong, and where `spare` is now.
+pub(crate) type Unarranged = (Fault, Spare);
+
 /// Moves every row's descriptor to its number, to be kept on exec, and closes all others but `spare`, which are closed on exec.
 ///
 /// In two passes: a descriptor that stands on the number of another row would be lost otherwise. `spare` are moved as well; where they then
 /// are, is the answer.
-pub(crate) fn arrange(child: Option<&Child<'_>>, rows: &[Row], spare: Spare) -> Result<Spare, Fault> {
+pub(crate) fn arrange(child: Option<&Child<'_>>, rows: &[Row], spare: Spare) -> Result<Spare, Unarranged> {
     let floor = rows.iter().map(|row| row.number).max().unwrap_or(2).max(2) + 1;
     let mut high = [-1; MAX_ROWS];
     for (to, row) in high.iter_mut().zip(rows) {
         let fd = match (row.from, child) {
-            (From::Slot(slot), Some(child)) => child.fd(slot)?,
-            (From::Slot(_), None) => return Err(Fault::new("slot", raw::Errno::EBADF)),
+            (From::Slot(slot), Some(child)) => child.fd(slot).map_err(|fault| (fault, spare))?,
+            (From::Slot(_), None) => return Err((Fault::new("slot", raw::Errno::EBADF), spare)),
             // SAFETY: borrowed for the call alone; a closed number is EBADF.
             (From::Number(n), _) => unsafe { BorrowedFd::borrow_raw(n) },
         };
-        *to = raw::dup_above(fd, floor).call("fcntl")?;
+        *to = raw::dup_above(fd, floor).call("fcntl").map_err(|fault| (fault, spare))?;
     }
     let mut moved = [-1; 3];
     for (to, from) in moved.iter_mut().zip(spare).filter(|(_, from)| *from >= 0) {
         // SAFETY: borrowed for the call alone.
-        *to = raw::dup_above(unsafe { BorrowedFd::borrow_raw(from) }, floor).call("fcntl")?;
+        *to = raw::dup_above(unsafe { BorrowedFd::borrow_raw(from) }, floor).call("fcntl").map_err(|fault| (fault, spare))?;
     }
     for (from, row) in high.iter().zip(rows) {
-        raw::dup_to(*from, row.number, OnExec::Keep).call("dup3")?;
+        raw::dup_to(*from, row.number, OnExec::Keep).call("dup3").map_err(|fault| (fault, moved))?;
     }
     let mut kept = [-1; MAX_ROWS + 3];
     for (to, number) in kept.iter_mut().zip(rows.iter().map(|row| row.number).chain(moved)) {
         *to = number;
     }
     kept.sort_unstable();
-    close_all_but(&kept)?;
+    close_all_but(&kept).map_err(|fault| (fault, moved))?;
     Ok(moved)
 }
 

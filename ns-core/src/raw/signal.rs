@@ -1,7 +1,7 @@
 //! `rt_sigprocmask(2)` and `rt_sigaction(2)`, on the kernel's own structures.
 
 use super::{Errno, syscall};
-use linux_raw_sys::general::{__NR_rt_sigaction, __NR_rt_sigprocmask, SIG_SETMASK, kernel_sigaction};
+use linux_raw_sys::general::{__NR_rt_sigaction, __NR_rt_sigprocmask, SIG_SETMASK, SIGKILL, SIGSTOP, kernel_sigaction};
 
 /// The kernel's 64-bit signal set: bit `n - 1` is signal `n`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,14 +23,15 @@ pub fn sigprocmask(mask: SigSet) -> Result<SigSet, Errno> {
 }
 
 /// `rt_sigaction(n, SIG_DFL)` for every signal: `CLONE_CLEAR_SIGHAND` leaves ignored ones ignored, and Rust ignores SIGPIPE.
-pub fn reset_signals() {
-    (1..=64).for_each(reset_signal);
+pub fn reset_signals() -> Result<(), Errno> {
+    // These two are at their default by nature, and answer EINVAL.
+    (1..=64).filter(|signal| ![SIGKILL as usize, SIGSTOP as usize].contains(signal)).try_for_each(reset_signal)
 }
 
 /// `rt_sigaction(signal, SIG_DFL)`.
-pub fn reset_signal(signal: usize) {
+pub fn reset_signal(signal: usize) -> Result<(), Errno> {
     // SAFETY: all zero is SIG_DFL with no flags and an empty mask.
     let default: kernel_sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: the structure lives during the call. KILL and STOP answer EINVAL, and are at their default by nature.
-    let _ = unsafe { syscall(__NR_rt_sigaction, [signal, &raw const default as usize, 0, 8, 0, 0]) };
+    // SAFETY: the structure lives during the call.
+    unsafe { syscall(__NR_rt_sigaction, [signal, &raw const default as usize, 0, 8, 0, 0]) }.map(drop)
 }

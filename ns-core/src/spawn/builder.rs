@@ -11,15 +11,13 @@ use crate::raw::{self, Errno, WaitId};
 use crate::step::{Call, Child, ChildFd, Fault, Mark, Slot};
 use linux_raw_sys::general::{AT_EMPTY_PATH, CLONE_NEWPID, CLONE_PARENT, SIGCHLD, SIGKILL};
 use rustix::io::retry_on_intr;
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Signal, set_parent_process_death_signal};
 use std::os::fd::RawFd;
 
 /// The builder's whole life. Never returns; says on its link why it leaves.
 pub(super) fn run(start: &mut Start<'_>) -> ! {
     let link = Link::on(start.builder_link);
-    // Ignored by the caller, it would have the kernel reap the payload, and its status be lost.
-    raw::reset_signal(SIGCHLD as usize);
-    if let Err(fault) = close_all_but(&start.keep_builder) {
+    if let Err(fault) = begin(start) {
         let _ = link.send(&Message::fault(0, &fault));
         raw::exit_group(1);
     }
@@ -30,12 +28,30 @@ pub(super) fn run(start: &mut Start<'_>) -> ! {
             raw::exit_group(1)
         }
     };
-    let trouble = match build(start, link, payload) {
-        Ok(()) if start.plan.kept => Trouble::Fault(keep(start, link, payload)),
+    match build(start, link, payload) {
+        Ok(()) if start.plan.kept => {
+            let (fault, link, payload) = keep(start, link, payload);
+            leave(start, link, payload, Trouble::Fault(fault))
+        }
         Ok(()) => raw::exit_group(0),
-        Err(trouble) => trouble,
-    };
-    leave(start, link, payload, trouble)
+        Err(trouble) => leave(start, link, payload, trouble),
+    }
+}
+
+fn begin(start: &Start<'_>) -> Result<(), Fault> {
+    // Ignored by the caller, it would have the kernel reap the payload, and its status be lost.
+    raw::reset_signal(SIGCHLD as usize).call("rt_sigaction")?;
+    close_all_but(&start.keep_builder)?;
+    wake_with_caller(start)
+}
+
+/// One that is stopped when its caller ends goes on then, and sees it. The signal does nothing else, so that it may come too when but the
+/// thread ends that cloned.
+fn wake_with_caller(start: &Start<'_>) -> Result<(), Fault> {
+    if !start.plan.kept {
+        return Ok(());
+    }
+    retry_on_intr(|| set_parent_process_death_signal(Some(Signal::CONT))).call("prctl PR_SET_PDEATHSIG")
 }
 
 /// Clones the payload. Its own sibling of the caller where nobody keeps it, so that the caller may wait for it.
@@ -83,8 +99,9 @@ fn build(start: &mut Start<'_>, link: Link, payload: RawFd) -> Result<(), Troubl
     end
 }
 
-/// Becomes the stub: the caller's pidfd at 3, the payload's at 4, the link at 5, then what is held. Only returns on failure.
-fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> Fault {
+/// Becomes the stub: the caller's pidfd at 3, the payload's at 4, the link at 5, then what is held. Only returns on failure, with where the
+/// link and the payload's are then.
+fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> (Fault, Link, RawFd) {
     let mut rows = [Row::moved(-1, -1); MAX_ROWS];
     let own = [Row::moved(payload, 4), Row::moved(link.raw(), 5)];
     let mut count = 0;
@@ -92,14 +109,15 @@ fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> Fault {
         *to = *row;
         count += 1;
     }
-    let stub = match arrange(None, rows.get(..count).unwrap_or_default(), [start.stub, -1, -1]) {
-        Ok([stub, ..]) => stub,
-        Err(fault) => return fault,
+    let [stub, link, payload] = match arrange(None, rows.get(..count).unwrap_or_default(), [start.stub, link.raw(), payload]) {
+        Ok(moved) => moved,
+        Err((fault, [_, link, payload])) => return (fault, Link::on(link), payload),
     };
     let argv = [c"(ns-keeper)".as_ptr(), std::ptr::null()];
     let envp = [std::ptr::null()];
     // SAFETY: both arrays are null-terminated and on this stack.
-    Fault::new("execveat of keeper", unsafe { raw::execveat(stub, c"", argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH) })
+    let fault = Fault::new("execveat of keeper", unsafe { raw::execveat(stub, c"", argv.as_ptr(), envp.as_ptr(), AT_EMPTY_PATH) });
+    (fault, Link::on(link), payload)
 }
 
 /// Says why, takes the payload along, and ends.

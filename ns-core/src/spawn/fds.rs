@@ -69,7 +69,7 @@ impl Numbered<'_> {
 }
 
 /// Numbers below 3 are where programs expect their stdio: a caller may have closed them.
-pub(super) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
+pub(crate) fn high(fd: OwnedFd) -> Result<OwnedFd, Error> {
     if fd.as_raw_fd() > 2 {
         Ok(fd)
     } else {

@@ -7,7 +7,7 @@ use crate::namespace::Namespaces;
 use crate::pidfd::PidFd;
 use crate::plan::Sealed;
 use crate::raw::{self, Errno, WaitId};
-use crate::step::{ChildFd, Mark, Slot};
+use crate::step::{ChildFd, Fault, Mark, Slot};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::RecvFlags;
 use std::collections::VecDeque;
@@ -126,8 +126,11 @@ impl Parts {
 
     pub fn send(&self, side: Side, message: &Message) -> Result<(), Error> {
         match self.link(side) {
-            // A child that has gone says why on its link: that is the better error, and next.
-            Some(link) => link.send(message).or(Ok(())),
+            Some(link) => match link.send(message) {
+                // A child that has gone says why on its link: that is the better error, and next.
+                Ok(()) | Err(Fault { errno: Errno::EPIPE | Errno::ECONNRESET, .. }) => Ok(()),
+                Err(fault) => Err(Error::call("tell a child to go on: send", fault.errno)),
+            },
             None => Ok(()),
         }
     }
@@ -172,7 +175,7 @@ impl Parts {
     /// Hears what `side` has to say now.
     pub fn hear(&mut self, side: Side) -> Result<Happening, Error> {
         let Some(link) = self.link(side) else { return Ok(Happening::Nothing) };
-        match link.receive(RecvFlags::empty()).map_err(|e| Error::call("recvmsg", e))? {
+        match link.receive(RecvFlags::empty()).map_err(|e| Error::call("hear a child: recvmsg", e))? {
             Received::End => self.end_of(side),
             Received::Message(message, fd) => self.take_in(side, message, fd),
         }
@@ -190,7 +193,7 @@ impl Parts {
         loop {
             match (poll(&mut fds, gone.map(|_| &NOTICE_LIMIT)), gone) {
                 (Err(rustix::io::Errno::INTR), _) => {}
-                (Err(e), _) => return Err(failed("poll")(e)),
+                (Err(e), _) => return Err(failed("wait for a child: poll")(e)),
                 (Ok(0), Some(side)) => return Err(self.blame_first(side)),
                 (Ok(_), _) => break,
             }

@@ -73,7 +73,7 @@ fn become_program(start: &Start<'_>, station: &mut Station<'_>) -> (Link, Troubl
     let file = exec.file_slot().and_then(|slot| station.child.fd(slot).ok()).map_or(-1, |fd| fd.as_raw_fd());
     match arrange(Some(&station.child), &start.exec_rows, [before.raw(), stub, file]) {
         Ok([link, stub, file]) => (Link::on(link), execute(exec, Link::on(link), stub, file)),
-        Err(fault) => (before, Trouble::Fault(fault)),
+        Err((fault, [link, ..])) => (Link::on(link), Trouble::Fault(fault)),
     }
 }
 

@@ -25,7 +25,7 @@ impl Positions {
     pub fn new() -> Result<Positions, Error> {
         // SAFETY: a new mapping of its own.
         let page = unsafe { mmap_anonymous(std::ptr::null_mut(), size_of::<Page>(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED) };
-        page.map(|page| Positions(page.cast())).map_err(failed("mmap"))
+        page.map(|page| Positions(page.cast())).map_err(failed("share a page with the children: mmap"))
     }
 
     fn page(&self) -> &Page {

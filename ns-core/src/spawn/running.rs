@@ -64,7 +64,7 @@ impl Running {
             let mut fds = [PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(failed("poll")(e)),
+                Err(e) => return Err(failed("wait for the payload: poll")(e)),
             }
         }
     }
@@ -82,14 +82,21 @@ impl Running {
         match raw::waitid(self.pidfd(), false) {
             Ok(end) => Ok(end.map(|end| Exit::new(end, init))),
             Err(Errno::ECHILD) => Err(Error::refused("the payload's status is lost: the caller ignores SIGCHLD, or waited elsewhere")),
-            Err(e) => Err(Error::call("waitid", e)),
+            Err(e) => Err(Error::call("wait for the payload: waitid", e)),
         }
     }
 
     /// The keeper's word, then the keeper's own end.
     fn kept_end(&mut self) -> Result<Option<Exit>, Error> {
         while self.parts.exit.is_none() {
-            let Some(link) = self.parts.link_fd(Side::Outside) else { return Err(self.keeper_lost()) };
+            let Some(link) = self.parts.link_fd(Side::Outside) else {
+                // It could not become the keeper, but the payload had ended already.
+                self.parts.exit = self.parts.left[0].filter(|end| end.code != 0);
+                if self.parts.exit.is_some() {
+                    break;
+                }
+                return Err(self.keeper_lost());
+            };
             if !is_readable(link) && !self.prompt_keeper() {
                 return Ok(None);
             }

@@ -38,7 +38,7 @@ pub(super) struct Start<'a> {
 
 fn pair() -> Result<(OwnedFd, OwnedFd), Error> {
     let (a, b) = retry_on_intr(|| socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None))
-        .map_err(failed("socketpair"))?;
+        .map_err(failed("link to a child: socketpair"))?;
     Ok((high(a)?, high(b)?))
 }
 
@@ -62,10 +62,10 @@ impl Descriptors {
         let caller = high(PidFd::of_self()?.into())?;
         let (builder, payload) = (pair()?, pair()?);
         // Before the clone, as all that can fail: afterwards there is somebody to end.
-        let events = retry_on_intr(|| epoll::create(epoll::CreateFlags::CLOEXEC)).map_err(failed("epoll_create1"))?;
+        let events = retry_on_intr(|| epoll::create(epoll::CreateFlags::CLOEXEC)).map_err(failed("watch the children: epoll_create1"))?;
         for link in [&builder.0, &payload.0] {
             let added = retry_on_intr(|| epoll::add(&events, link, epoll::EventData::new_u64(0), epoll::EventFlags::IN));
-            added.map_err(failed("epoll_ctl"))?;
+            added.map_err(failed("watch the children: epoll_ctl"))?;
         }
         Ok(Descriptors { builder, payload, peers: pair()?, proc: high(proc)?, null: high(null)?, caller, events })
     }

@@ -33,6 +33,7 @@ pub use os_release::OsRelease;
 pub use root_user::RootUser;
 pub use user::User;
 
+use crate::interrupted::again;
 use crate::settings::root_refused;
 use crate::{Error, Kind, escape::Escaped};
 
@@ -66,7 +67,7 @@ pub struct FileId {
 impl FileId {
     /// `fstat(2)`
     pub(crate) fn of(fd: impl AsFd) -> Result<FileId, Errno> {
-        let stat = fstat(fd)?;
+        let stat = again(|| fstat(&fd))?;
         Ok(FileId { dev: stat.st_dev, ino: stat.st_ino })
     }
 }
@@ -93,9 +94,10 @@ impl Tree {
             Rustix::NOTDIR => Error::new(Kind::Tree, format!("{} is not a directory", Escaped::path(path))).with_errno(Errno::ENOTDIR),
             errno => Error::call(Kind::Tree, format!("open tree {}: openat", Escaped::path(path)), errno),
         };
-        let fd = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let fd = again(|| openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())).map_err(failed)?;
         let id = FileId::of(&fd).map_err(|e| Error::call(Kind::Tree, format!("open tree {}: fstat", Escaped::path(path)), e))?;
-        match stat(c"/") {
+        match again(|| stat(c"/")) {
+            Err(e) => Err(Error::call(Kind::Host, "look at the host's root: stat", e)),
             Ok(root) if id == (FileId { dev: root.st_dev, ino: root.st_ino }) => Err(root_refused()),
             _ => Ok(Tree { fd, path: path.to_owned(), id, resolve: INSIDE }),
         }
@@ -147,12 +149,13 @@ impl Tree {
     fn head(&self, path: &CStr, limit: u64) -> Result<Option<Vec<u8>>, Error> {
         let Some(found) = self.find(path, OFlags::empty())? else { return Ok(None) };
         let failed = |call: &str, errno: Errno| Error::call(Kind::Tree, format!("read {}: {call}", self.inside(path)), errno);
-        let stat = fstat(&found).map_err(|e| failed("fstat", e.into()))?;
+        let stat = again(|| fstat(&found)).map_err(|e| failed("fstat", e.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::new(Kind::Tree, format!("{} is not a regular file", self.inside(path))));
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty()).map_err(|e| failed("open", e.into()))?;
+        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+        let fd = again(|| open(path.as_str(), flags, Mode::empty())).map_err(|e| failed("open", e.into()))?;
         let mut bytes = Vec::new();
         let result = File::from(fd).take(limit).read_to_end(&mut bytes);
         result.map_err(|e| failed("read", Errno::new(e.raw_os_error().unwrap_or_default())))?;

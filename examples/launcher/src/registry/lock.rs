@@ -11,6 +11,7 @@ use ns_core::Errno;
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, fstat, ftruncate, openat, unlinkat};
 use rustix::io::pwrite;
 
+use crate::interrupted::again;
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
@@ -84,7 +85,7 @@ impl Place {
     /// `None` if it isn't there and isn't to be made.
     fn open(&self, create: OFlags) -> Result<Option<OwnedFd>, Error> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        match openat(self.at(), &self.path, flags | create, rustix::fs::Mode::from_raw_mode(0o600)) {
+        match again(|| openat(self.at(), &self.path, flags | create, rustix::fs::Mode::from_raw_mode(0o600))) {
             Ok(fd) => Ok(Some(fd)),
             Err(rustix::io::Errno::NOENT) if create.is_empty() => Ok(None),
             Err(errno) => Err(self.failed("open", errno.into())),
@@ -92,7 +93,7 @@ impl Place {
     }
 
     fn remove(&self) -> bool {
-        unlinkat(self.at(), &self.path, AtFlags::empty()).is_ok()
+        again(|| unlinkat(self.at(), &self.path, AtFlags::empty())).is_ok()
     }
 
     fn failed(&self, call: &str, errno: Errno) -> Error {
@@ -106,7 +107,7 @@ impl LockFile {
     /// `None`: nobody, or we may not know.
     pub(super) fn held_by(path: &Path) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let fd = openat(CWD, path, flags, rustix::fs::Mode::empty()).ok()?;
+        let fd = again(|| openat(CWD, path, flags, rustix::fs::Mode::empty())).ok()?;
         let mut lock = whole(Mode::Exclusive);
         fcntl(&fd, FcntlArg::F_OFD_GETLK(&mut lock)).ok()?;
         (lock.l_type != libc::F_UNLCK as libc::c_short).then(|| content(&fd))
@@ -119,10 +120,15 @@ impl LockFile {
             let Some(fd) = place.open(OFlags::CREATE)? else { continue };
             match lock(&fd, mode) {
                 Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Attempt::Busy(content(&fd))),
-                Err(errno) => return Err(place.failed("fcntl", Errno::new(errno as i32))),
+                Err(errno) => {
+                    let e = place.failed("fcntl", Errno::new(errno as i32));
+                    // As one that was held: the file goes, unless another has it.
+                    drop(LockFile { fd: Some(fd), place, mode, found: Vec::new() });
+                    return Err(e);
+                }
                 Ok(()) => {}
             }
-            let stat = fstat(&fd).map_err(|e| place.failed("fstat", e.into()))?;
+            let stat = again(|| fstat(&fd)).map_err(|e| place.failed("fstat", e.into()))?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(Error::new(Kind::Host, format!("lock {}: it is no regular file", Escaped::path(&place.path))));
             }
@@ -146,21 +152,21 @@ impl LockFile {
     /// Says in the file who holds it, instead of what it said.
     pub(super) fn describe(&self, text: &str) -> Result<(), Error> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        ftruncate(fd, 0).map_err(|e| self.place.failed("ftruncate", e.into()))?;
+        again(|| ftruncate(fd, 0)).map_err(|e| self.place.failed("ftruncate", e.into()))?;
         self.write(text, 0)
     }
 
     /// Says it after what it said, for one of those who share it.
     pub(super) fn describe_also(&self, text: &str) -> Result<(), Error> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        let end = fstat(fd).map_err(|e| self.place.failed("fstat", e.into()))?.st_size.unsigned_abs();
+        let end = again(|| fstat(fd)).map_err(|e| self.place.failed("fstat", e.into()))?.st_size.unsigned_abs();
         // Nothing but a message depends on names that get lost when thousands have come while one of them was always there.
         if end > CONTENT / 2 { self.describe(text) } else { self.write(text, end) }
     }
 
     fn write(&self, text: &str, at: u64) -> Result<(), Error> {
         let Some(fd) = &self.fd else { return Ok(()) };
-        match pwrite(fd, text.as_bytes(), at) {
+        match again(|| pwrite(fd, text.as_bytes(), at)) {
             Ok(n) if n == text.len() => Ok(()),
             Ok(_) => Err(self.place.failed("write", Errno::ENOSPC)),
             Err(e) => Err(self.place.failed("write", e.into())),
@@ -187,7 +193,7 @@ impl LockFile {
         match lock(&fd, Mode::Exclusive) {
             Ok(()) => {
                 // What can't be removed is taken over by the next start.
-                let gone = fstat(&fd).is_ok_and(|stat| stat.st_nlink == 0);
+                let gone = again(|| fstat(&fd)).is_ok_and(|stat| stat.st_nlink == 0);
                 let removed = gone || self.place.remove();
                 drop(fd);
                 removed
@@ -205,7 +211,7 @@ impl Drop for LockFile {
 
 /// `fcntl(F_OFD_SETLK)`: the whole file.
 fn lock(fd: &OwnedFd, mode: Mode) -> Result<(), Nix> {
-    fcntl(fd, FcntlArg::F_OFD_SETLK(&whole(mode))).map(drop)
+    again(|| fcntl(fd, FcntlArg::F_OFD_SETLK(&whole(mode)))).map(drop)
 }
 
 fn whole(mode: Mode) -> libc::flock {

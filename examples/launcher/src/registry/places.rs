@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ns_core::Errno;
 use rustix::process::geteuid;
 
+use crate::interrupted::again;
 use crate::{Error, Kind, escape::Escaped};
 
 /// The directories that hold state; tests have their own.
@@ -58,7 +59,7 @@ impl Places {
     pub(super) fn records_if_present(&self) -> Result<Option<PathBuf>, Error> {
         let path = self.run.join("machines");
         for path in [&self.run, &path] {
-            let found = match path.symlink_metadata() {
+            let found = match again(|| path.symlink_metadata()) {
                 Ok(found) => found,
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::call(Kind::Host, format!("look at {}: lstat", Escaped::path(path)), number(&e))),
@@ -95,11 +96,11 @@ fn directory(path: &Path, mode: u32) -> Result<PathBuf, Error> {
     let failed = |call: &str, e: std::io::Error| {
         Error::call(Kind::Host, format!("make directory {} for locks: {call}", Escaped::path(path)), number(&e))
     };
-    match DirBuilder::new().mode(mode).create(path) {
+    match again(|| DirBuilder::new().mode(mode).create(path)) {
         Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(failed("mkdir", e)),
         _ => {}
     }
-    let found = path.symlink_metadata().map_err(|e| failed("lstat", e))?;
+    let found = again(|| path.symlink_metadata()).map_err(|e| failed("lstat", e))?;
     if !geteuid().is_root() && found.uid() != geteuid().as_raw() {
         return Err(failed("access", std::io::Error::from_raw_os_error(Errno::EACCES.raw_os_error())).hint("run it as root"));
     }

@@ -33,8 +33,7 @@ impl MachineCgroup {
     pub fn make(name: &str, private_users: bool, boot: bool) -> Result<Made, Error> {
         match Hierarchy::find().and_then(|hierarchy| Machine::create_emptied(&hierarchy, &Name::new(name)?, EMPTY)) {
             Ok(machine) => Ok(Made { cgroup: Some(MachineCgroup { machine, guarded: Cell::new(false) }), notice: None }),
-            // A name that is taken is no want of rights: going on without would be one of two in one cgroup, unlimited.
-            Err(e) if boot || !private_users || e.kind() == ErrorKind::Busy => Err(Error::host(e)),
+            Err(e) if boot || !private_users || !is_absent(&e) => Err(Error::host(e)),
             Err(e) => Ok(Made { cgroup: None, notice: Some(format!("No cgroup: {e}")) }),
         }
     }
@@ -50,14 +49,18 @@ impl MachineCgroup {
         }
         match DeviceRules::container().compile().attach(self.machine.cgroup()) {
             Ok(()) => {}
-            Err(e) if private_users => notices.push(format!("No device program: {e}")),
+            Err(e) if private_users && takes_no_program(&e) => notices.push(format!("No device program: {e}")),
+            Err(e) if private_users => return Err(Error::host(e)),
             Err(e) => return Err(Error::host(e).hint("without a user namespace the device program is what keeps the host's devices away")),
         }
         let limits = Limits::new().or_default(Limit::pids_max(PIDS_MAX));
         match limits.apply(self.machine.cgroup()) {
             Ok(applied) if applied.missing().is_empty() => {}
             Ok(_) => notices.push(format!("No limit of {PIDS_MAX} tasks: the pids controller is not available in cgroup v2 here.")),
-            Err(e) => notices.push(e.to_string()),
+            Err(e) if matches!(e.kind(), ErrorKind::NotPermitted | ErrorKind::ReadOnly) => {
+                notices.push(format!("No limit of {PIDS_MAX} tasks: {e}"))
+            }
+            Err(e) => return Err(Error::host(e)),
         }
         self.guarded.set(true);
         Ok(notices)
@@ -90,7 +93,22 @@ impl MachineCgroup {
 
     /// Ends what is left in it, and removes it.
     pub fn remove(self) -> Result<(), Error> {
-        self.machine.kill(EMPTY).map_err(Error::host)?;
-        self.machine.remove().map_err(Error::host)
+        // Where that failed and something is left, it can't be removed either; the first error is the one to tell.
+        let killed = self.machine.kill(EMPTY).map_err(Error::host);
+        let removed = self.machine.remove().map_err(Error::host);
+        killed.and(removed)
     }
+}
+
+/// There is no hierarchy here that could be had, as in many containers. Any other failure says nothing of that: not that the name is taken,
+/// nor that the kernel had no room.
+fn is_absent(e: &ns_cgroup::Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotMounted | ErrorKind::ReadOnly) || e.errno() == Some(ns_cgroup::Errno::EACCES)
+}
+
+/// The kernel has no such programs, or an outer container lets none be loaded. With ids of its own a container has the host's devices'
+/// owners against it as well.
+fn takes_no_program(e: &ns_cgroup::Error) -> bool {
+    use ns_cgroup::Errno;
+    e.errno().is_some_and(|errno| [Errno::EPERM, Errno::EACCES, Errno::ENOSYS, Errno::EINVAL].contains(&errno))
 }

@@ -5,6 +5,7 @@ use super::locks::Locks;
 use super::network::Wiring;
 use super::recorded::{Found, Recorded};
 use crate::assemble::{Host, Site};
+use crate::interrupted::again;
 use crate::guest::{IMAGE_DIRECTORIES, Init, MachineId, Tree};
 use crate::registry::{IdRange, Places};
 use crate::report::tell;
@@ -111,7 +112,8 @@ fn open_tree(settings: &Settings) -> Result<Tree, Error> {
 
 fn random_id() -> Result<MachineId, Error> {
     let mut bytes = [0; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(|e| Error::call(Kind::Host, "getrandom", e))?;
+    let filled = again(|| rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()));
+    filled.map_err(|e| Error::call(Kind::Host, "make a machine id: getrandom", e))?;
     // A random UUID of version 4, as systemd makes machine ids.
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;

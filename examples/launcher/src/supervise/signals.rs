@@ -1,5 +1,6 @@
 //! The launcher's signals, as a descriptor: `signalfd(2)`.
 
+use crate::interrupted::again;
 use crate::{Error, Kind};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -26,11 +27,15 @@ impl Signals {
         let failed = |call: &str, e: nix::Error| Error::call(Kind::Host, format!("take signals: {call}"), ns_core::Errno::new(e as i32));
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default disposition runs no code of ours.
-        unsafe { sigaction(Signal::SIGCHLD, &default) }.map_err(|e| failed("sigaction", e))?;
+        again(|| unsafe { sigaction(Signal::SIGCHLD, &default) }).map_err(|e| failed("sigaction", e))?;
+        let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // Beyond the caller's limit of a file's size a write fails then, and doesn't end us halfway; the payload has the default.
+        // SAFETY: ignoring runs no code of ours.
+        again(|| unsafe { sigaction(Signal::SIGXFSZ, &ignore) }).map_err(|e| failed("sigaction", e))?;
         let mut set = SigSet::empty();
         STOP.into_iter().chain([Signal::SIGWINCH]).for_each(|signal| set.add(signal));
-        set.thread_block().map_err(|e| failed("sigprocmask", e))?;
-        let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        again(|| set.thread_block()).map_err(|e| failed("sigprocmask", e))?;
+        let fd = again(|| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
         fd.map(Signals).map_err(|e| failed("signalfd", e))
     }
 

@@ -1,7 +1,9 @@
 //! The payload's standard descriptors in pipe mode: ours, where they are what a stranger may have.
 
+use crate::interrupted::again;
 use crate::{Error, Kind};
 use rustix::fs::{FileType, OFlags, Stat, fcntl_getfl, fstat, major, minor};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +29,7 @@ impl Stdio {
     pub fn new() -> Result<Stdio, Error> {
         let input = std::io::stdin();
         let first = if input.is_terminal() {
-            std::fs::File::open("/dev/null").map_err(Error::host)?.into()
+            std::fs::File::open("/dev/null").map_err(failed("standard input", "open /dev/null"))?.into()
         } else {
             checked(input.as_fd(), "standard input")?
         };
@@ -42,21 +44,30 @@ impl Stdio {
             self.fds.push(checked(fd.as_fd(), what)?);
             return Ok(());
         }
-        let (from, end) = pipe_with(PipeFlags::CLOEXEC).map_err(Error::host)?;
-        self.relays.push(Relay { from, to: fd.as_fd().try_clone_to_owned().map_err(Error::host)? });
+        let (from, end) = again(|| pipe_with(PipeFlags::CLOEXEC)).map_err(failed(what, "pipe2"))?;
+        self.relays.push(Relay { from, to: copy(fd.as_fd(), what)? });
         self.fds.push(end);
         Ok(())
     }
 }
 
+fn failed<E: Into<std::io::Error>>(what: &str, call: &str) -> impl FnOnce(E) -> Error {
+    let doing = format!("pass the {what} to the container: {call}");
+    |e| Error::call(Kind::Host, doing, ns_core::Errno::new(e.into().raw_os_error().unwrap_or_default()))
+}
+
+fn copy(fd: BorrowedFd<'_>, what: &str) -> Result<OwnedFd, Error> {
+    again(|| fcntl_dupfd_cloexec(fd, 3)).map_err(failed(what, "fcntl"))
+}
+
 fn checked(fd: BorrowedFd<'_>, what: &str) -> Result<OwnedFd, Error> {
-    let stat = fstat(fd).map_err(Error::host)?;
-    let path_only = fcntl_getfl(fd).map_err(Error::host)?.contains(OFlags::PATH);
+    let stat = again(|| fstat(fd)).map_err(failed(what, "fstat"))?;
+    let path_only = again(|| fcntl_getfl(fd)).map_err(failed(what, "fcntl"))?.contains(OFlags::PATH);
     let kind = if path_only { Some("a descriptor of a path") } else { refused(&stat) };
     match kind {
         Some(kind) => Err(Error::new(Kind::Usage, format!("The {what} is {kind}, which is not passed to a container"))
             .hint("use a pipe, a file, a socket or /dev/null")),
-        None => fd.try_clone_to_owned().map_err(Error::host),
+        None => copy(fd, what),
     }
 }
 

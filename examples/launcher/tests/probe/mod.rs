@@ -4,8 +4,10 @@
 
 pub mod asked;
 mod calls;
+mod fingerprint;
 mod mounts;
 mod state;
+mod stubborn;
 mod sys;
 
 use std::os::raw::{c_char, c_int};
@@ -62,6 +64,7 @@ fn run(verb: &str, words: &[String]) -> i32 {
     let given = Given::of(words);
     match verb {
         "state" => sys::show(state::ROWS, &given),
+        "fingerprint" => fingerprint::show(&given),
         "calls" => sys::show(calls::ROWS, &given),
         "locked" => sys::show(mounts::LOCKED, &given),
         "opened" => sys::show_each_in_copy(mounts::LOCKED, &given),
@@ -72,6 +75,7 @@ fn run(verb: &str, words: &[String]) -> i32 {
         "host-network" => sys::show(calls::HOST_NETWORK, &given),
         "mount-everywhere" => mounts::mount_everywhere_and_wait(&given),
         "reboot" => calls::power_off(&given),
+        "stay" => stubborn::stay(),
         "plain-sysfs" => sys::show_each_in_copy(mounts::PLAIN_SYSFS, &given),
         "write" => sys::show(mounts::WRITE, &given),
         _ => 2,

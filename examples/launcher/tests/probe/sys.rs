@@ -144,7 +144,7 @@ pub fn in_child(run: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 /// An errno's name, or the word.
-fn word(outcome: &Outcome) -> String {
+pub fn word(outcome: &Outcome) -> String {
     match outcome {
         Ok(word) => word.clone(),
         Err(errno) => format!("{errno:?}"),
