@@ -196,6 +196,10 @@ fn what_a_killed_launcher_left_is_collected() {
     let left = killed.fingerprint().into_iter().filter(|line| line.contains(killed.name())).collect::<Vec<_>>();
     assert!(left.is_empty(), "{left:?}");
     assert!(other.payload().runs() && listed(&killed) == [lives.name()]);
+    // Nor is there a word of one whose state is elsewhere: by its cgroup it is seen to run.
+    let elsewhere = gc(&places(&lives)).unwrap();
+    let told = elsewhere.kept.iter().map(ToString::to_string).chain(elsewhere.removed).find(|line| line.contains(lives.name()));
+    assert!(told.is_none() && other.payload().runs(), "{told:?}");
     stop(other);
     let again = gc(&places(&killed)).unwrap();
     assert!(!again.removed.iter().any(|line| line.contains(killed.name())), "{again:?}");

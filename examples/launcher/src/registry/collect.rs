@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ns_cgroup::{ErrorKind, Hierarchy, Machine, Name};
+use ns_core::Errno;
 use ns_net::{Link, Socket};
 
 use super::lock::{self, Attempt, LockFile, Mode};
@@ -139,6 +140,8 @@ fn cgroup(name: &MachineName) -> Result<Option<()>, Error> {
     let Ok(hierarchy) = Hierarchy::find() else { return Ok(None) };
     match Name::new(name.as_str()).and_then(|name| Machine::clear(&hierarchy, &name, EMPTY)) {
         Ok(cleared) => Ok(cleared.then_some(())),
+        // Somebody holds it, and not by a name of ours: a machine with its state elsewhere.
+        Err(e) if e.errno().is_some_and(|errno| errno.raw_os_error() == Errno::EAGAIN.raw_os_error()) => Ok(None),
         Err(e) if e.kind() == ErrorKind::Busy => Err(Error::new(Kind::Busy, e.to_string())),
         // Who has no cgroup of his own has left none.
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
