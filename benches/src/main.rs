@@ -1,6 +1,6 @@
 //! Measurements: `ns-spawn` against other launchers and against the least that the machine allows.
 //!
-//! `cargo run --release -p nskit-benches -- start|boot|memory|all [--rounds=N]`, as root, on a Debian tree: `NSKIT_TREES/debian`, by default
+//! `cargo run --release -p nskit-benches -- start|boot|memory|net|all [--rounds=N]`, as root, on a Debian tree: `NSKIT_TREES/debian`, by default
 //! `/var/cache/nskit/trees/debian` (`.ci/tree debian` makes it). Other launchers are installed by `.ci/install bench`; one that is missing is
 //! a row that says so. All of a table comes from one run, in which everybody takes turns in an order that is drawn anew in each round: on a
 //! machine that does other things too only the ratios mean something. Nothing is asserted.
@@ -10,6 +10,7 @@ mod cgroup;
 mod contestants;
 mod machine;
 mod memory;
+mod net;
 mod notify;
 mod random;
 mod start;
@@ -22,7 +23,7 @@ use std::io;
 use std::process::ExitCode;
 use tree::Source;
 
-const USAGE: &str = "usage: nskit-benches start|boot|memory|all [--rounds=N]";
+const USAGE: &str = "usage: nskit-benches start|boot|memory|net|all [--rounds=N]";
 
 fn main() -> ExitCode {
     match run() {
@@ -39,6 +40,10 @@ fn run() -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(io::Error::other("the namespaces of a whole distribution are made by root: run it as root"));
     }
+    if what == "net" {
+        println!("{}", machine::describe());
+        return net::run(rounds.unwrap_or(100));
+    }
     let source = Source::find()?;
     let programs = Programs::find()?;
     machine::own_run()?;
@@ -53,6 +58,9 @@ fn run() -> io::Result<()> {
     if all || what == "memory" {
         memory::run(&source, &programs, rounds.unwrap_or(5))?;
     }
+    if all {
+        net::run(rounds.unwrap_or(100))?;
+    }
     Ok(())
 }
 
@@ -62,7 +70,7 @@ fn arguments() -> io::Result<(String, Option<usize>)> {
     for word in std::env::args().skip(1) {
         match word.strip_prefix("--rounds=") {
             Some(number) => rounds = Some(number.parse().ok().filter(|n| *n > 0).ok_or_else(wrong)?),
-            None if what.is_none() && ["start", "boot", "memory", "all"].contains(&word.as_str()) => what = Some(word),
+            None if what.is_none() && ["start", "boot", "memory", "net", "all"].contains(&word.as_str()) => what = Some(word),
             None => return Err(wrong()),
         }
     }
