@@ -89,7 +89,7 @@ impl Address {
     pub fn apply(&self, socket: &mut Socket) -> Result<()> {
         let index = self.link.resolve(socket)?;
         let mut batch = Batch::new();
-        batch.add(format_args!("add address {}/{} to {}", self.ip, self.prefix, self.link), self.message(index));
+        batch.add(self.title(), self.message(index));
         socket.run(&batch).map(drop)
     }
 
@@ -99,6 +99,10 @@ impl Address {
         let mut batch = Batch::new();
         batch.add(format_args!("remove address {}/{} of {}", self.ip, self.prefix, self.link), self.removal(index));
         socket.run(&batch).map(drop)
+    }
+
+    pub(crate) fn title(&self) -> String {
+        format!("add address {}/{} to {}", self.ip, self.prefix, self.link)
     }
 
     pub(crate) fn removal(&self, index: u32) -> Message {

@@ -1,5 +1,6 @@
 //! A veth pair between a container and its host.
 
+use crate::address::Address;
 use crate::bridge::Bridge;
 use crate::change::{Change, altnames_message};
 use crate::error::{Error, Kind, Result};
@@ -8,9 +9,11 @@ use crate::link::{IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA
 use crate::mac::Mac;
 use crate::machine::{End, LinkName, MachineId, Prefix};
 use crate::message::{Batch, Call, Flags, Message};
+use crate::route::Route;
 use crate::socket::Socket;
 use linux_raw_sys::netlink as nl;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,6 +48,8 @@ pub struct Veth {
     flags: LinkFlags,
     alias: Option<Box<str>>,
     taken: Taken,
+    addresses: [Vec<Address>; 2],
+    routes: Vec<Route>,
 }
 
 /// What becomes of a living veth with the host's end's name and hardware address.
@@ -92,6 +97,8 @@ impl Veth {
             flags: LinkFlags::UP,
             alias: None,
             taken: Taken::Refuse,
+            addresses: Default::default(),
+            routes: Vec::new(),
         }
     }
 
@@ -134,6 +141,27 @@ impl Veth {
         self
     }
 
+    /// An address of the host's end, given in the send that brings it up. [`Kind::Invalid`] as for [`Address::new`].
+    pub fn host_address(mut self, ip: IpAddr, prefix: u8) -> Result<Veth> {
+        let address = Address::new(self.host.name, ip, prefix)?;
+        self.addresses[0].push(address);
+        Ok(self)
+    }
+
+    /// An address of the container's end, given before it has a carrier: in the same send where its index was chosen
+    /// ([`Veth::container_index`]).
+    pub fn container_address(mut self, ip: IpAddr, prefix: u8) -> Result<Veth> {
+        let address = Address::new(self.container.name, ip, prefix)?;
+        self.addresses[1].push(address);
+        Ok(self)
+    }
+
+    /// The container's default route of this family.
+    pub fn container_gateway(mut self, gateway: IpAddr) -> Veth {
+        self.routes.push(Route::via(gateway, self.container.name));
+        self
+    }
+
     /// Largest packet in bytes, of both ends.
     pub fn mtu(self, mtu: u32) -> Veth {
         Veth { mtu: Some(mtu), ..self }
@@ -168,7 +196,8 @@ impl Veth {
         Veth { taken: Taken::Delete, ..self }
     }
 
-    /// Makes the pair, in two sends; on failure nothing is left of it.
+    /// Makes the pair, its addresses and its routes, in two sends (three where addresses of the container's end don't know its index);
+    /// on failure nothing is left of it.
     ///
     /// `container` and `host` are sockets in the two namespaces. The bridge is looked for first ([`Kind::NotFound`],
     /// [`Kind::NotABridge`]).
@@ -198,13 +227,59 @@ impl Veth {
         let mut batch = Batch::new();
         batch.add(self.title(), self.message(std::os::fd::AsFd::as_fd(&namespace)));
         batch.add(format_args!("look at {link}"), Link::query(&link));
+        if let Some(index) = self.container.index {
+            self.train(index, &mut batch);
+        }
         let start = Instant::now();
         loop {
-            match container.run(&batch) {
+            match self.try_to_make(&batch, &link, container) {
                 Err(e) if e.kind() == Kind::Exists && start.elapsed() < PATIENCE => self.free_the_name(e, container, host)?,
-                answers => return Link::of_answers(&answers?, &link),
+                made => return made,
             }
         }
+    }
+
+    fn try_to_make(&self, batch: &Batch, link: &LinkRef, container: &mut Socket) -> Result<Link> {
+        let done = container.0.run_all(batch)?;
+        if done.failed.first().is_some_and(|(n, _)| *n == 0) {
+            self.take_back(&done.failed, container);
+            return done.finish().and_then(|answers| Link::of_answers(&answers, link));
+        }
+        let made = Link::of_answers(&done.answers, link)?;
+        let mut rest = Batch::new();
+        if self.container.index.is_none() {
+            self.train(made.index, &mut rest);
+        }
+        if let Err(e) = done.finish().and_then(|_| container.run(&rest)) {
+            // The first failure is told; what can't be deleted ends with the container's namespace.
+            let _ = Link::delete(container, &made);
+            return Err(e);
+        }
+        Ok(made)
+    }
+
+    /// What the container's end gets when it is there.
+    fn train(&self, index: u32, batch: &mut Batch) {
+        for address in &self.addresses[1] {
+            batch.add(address.title(), address.message(index));
+        }
+        for route in &self.routes {
+            batch.add(route.title(), route.message(Call::NEWROUTE, Flags::CREATE | Flags::EXCL, index));
+        }
+    }
+
+    /// The pair was not made, but another link has the index that was chosen, and got the addresses: they are taken from it.
+    fn take_back(&self, failed: &[(usize, Error)], container: &mut Socket) {
+        let Some(index) = self.container.index else { return };
+        let routes = self.routes.iter().map(|route| route.message(Call::DELROUTE, Flags::empty(), index));
+        let removals = self.addresses[1].iter().map(|address| address.removal(index)).chain(routes);
+        let mut batch = Batch::new();
+        // After the pair itself and the look at it.
+        for (_, removal) in (2..).zip(removals).filter(|(n, _)| failed.iter().all(|(at, _)| at != n)) {
+            batch.add("take back", removal);
+        }
+        // The pair's failure is told.
+        let _ = container.run(&batch);
     }
 
     /// Returns when it is worth another try.
@@ -223,8 +298,11 @@ impl Veth {
             }
             sleep(PAUSE);
         }
-        match found(Link::get(container, self.container.name))? {
-            Some(taken) => Err(e.because(Kind::Exists, format!("the container has a link of this name: {taken}"))),
+        if let Some(taken) = found(Link::get(container, self.container.name))? {
+            return Err(e.because(Kind::Exists, format!("the container has a link of this name: {taken}")));
+        }
+        match self.container.index.map(|index| found(Link::get(container, index))).transpose()?.flatten() {
+            Some(taken) => Err(e.because(Kind::Exists, format!("the container has a link of this index: {taken}"))),
             None => Ok(()),
         }
     }
@@ -244,6 +322,9 @@ impl Veth {
         let change = self.alias.iter().fold(change, |change, note| change.alias(note));
         let link = LinkRef::Index(index);
         let mut batch = change.requests(index);
+        for address in &self.addresses[0] {
+            batch.add(address.title(), address.message(index));
+        }
         batch.add(format_args!("look at {}", self.host.name), Link::query(&link));
         Link::of_answers(&host.run(&batch)?, &link)
     }
@@ -339,7 +420,12 @@ impl fmt::Display for Veth {
             self.bridge.iter().try_for_each(|bridge| write!(f, " master {bridge}"))?;
             f.write_str(if up { " up" } else { "" })?;
         }
-        self.host_name.altname.iter().try_for_each(|name| write!(f, "\nip link property add dev {} altname {name}", self.host.name))
+        self.host_name.altname.iter().try_for_each(|name| write!(f, "\nip link property add dev {} altname {name}", self.host.name))?;
+        let [host, container] = &self.addresses;
+        host.iter().try_for_each(|address| write!(f, "\n{address}"))?;
+        let inside = |command: String| command.replacen("ip ", "ip -n container ", 1);
+        container.iter().try_for_each(|address| write!(f, "\n{}", inside(address.to_string())))?;
+        self.routes.iter().try_for_each(|route| write!(f, "\n{}", inside(route.to_string())))
     }
 }
 

@@ -100,3 +100,48 @@ fn a_link_that_is_not_there_is_named() {
     assert_eq!(e.to_string(), "look at host0: RTM_GETLINK: No such device");
     assert!(Link::list(&mut host).unwrap().len() == 1);
 }
+
+#[test]
+fn a_pair_comes_with_its_addresses_and_routes() {
+    let id = MachineId::new(*b"0123456789abcdef");
+    for index in [None, Some(7)] {
+        let mut host = Socket::open_in(namespace().as_fd()).unwrap();
+        let mut container = Socket::open_in(namespace().as_fd()).unwrap();
+        let veth = Veth::of_machine("web", id).unwrap();
+        let veth = index.into_iter().fold(veth, Veth::container_index);
+        let veth = veth.host_address(ip("10.200.1.1"), 28).unwrap().container_address(ip("10.200.1.2"), 28).unwrap();
+        let veth = veth.host_address(ip("fd00:1::1"), 64).unwrap().container_address(ip("fd00:1::2"), 64).unwrap();
+        let veth = veth.container_gateway(ip("10.200.1.1")).container_gateway(ip("fd00:1::1"));
+        let text = veth.to_string();
+        assert!(
+            text.ends_with(
+                "\nip -n container route add 0.0.0.0/0 via 10.200.1.1 dev host0\nip -n container -6 route add ::/0 via fd00:1::1 dev host0"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("\nip -n container address add fd00:1::2/64 nodad dev host0\n"), "{text}");
+        let made = veth.apply(&mut container, &mut host).unwrap();
+        assert_eq!(made.container.index, index.unwrap_or(made.container.index));
+        let given = |socket: &mut Socket, link| addresses(socket, link).iter().map(|a| a.ip.to_string()).collect::<Vec<_>>();
+        assert_eq!(given(&mut host, made.host.index), ["10.200.1.1", "fd00:1::1"]);
+        assert_eq!(given(&mut container, made.container.index), ["10.200.1.2", "fd00:1::2"]);
+        let gateways = Route::list(&mut container).unwrap().into_iter().filter(|r| r.destination.prefix() == 0 && r.gateway.is_some());
+        assert_eq!(gateways.map(|r| r.gateway.unwrap()).collect::<Vec<_>>(), [ip("10.200.1.1"), ip("fd00:1::1")]);
+    }
+}
+
+/// An index that another link has: that link gets nothing, and no pair is made.
+#[test]
+fn an_index_that_is_taken_leaves_its_link_as_it_was() {
+    let (_host, mut container, made) = pair();
+    let mut other = Socket::open_in(namespace().as_fd()).unwrap();
+    let before = (Address::list(&mut container).unwrap().len(), Route::list(&mut container).unwrap().len());
+    let veth = Veth::new(IfName::new("ve-b").unwrap(), IfName::new("host1").unwrap()).container_index(made.container.index);
+    let veth = veth.container_address(ip("10.200.2.2"), 28).unwrap().container_gateway(ip("10.200.2.1"));
+    let e = veth.apply(&mut container, &mut other).unwrap_err();
+    assert_eq!(e.kind(), Kind::Exists);
+    let words = "make veth host1, peer ve-b: RTM_NEWLINK: File exists; the container has a link of this index: 2: host0: veth";
+    assert!(e.to_string().starts_with(words), "{e}");
+    assert_eq!((Address::list(&mut container).unwrap().len(), Route::list(&mut container).unwrap().len()), before);
+    assert_eq!(Link::list(&mut other).unwrap().len(), 1);
+}

@@ -1,7 +1,7 @@
 //! A host and machines on it, each a network namespace.
 
 use super::Result;
-use ns_net::{Address, Change, HeldRules, IfName, Link, MachineId, MachineRules, Netfilter, Route, Socket, Veth, in_namespace};
+use ns_net::{Change, HeldRules, IfName, Link, MachineId, MachineRules, Netfilter, Socket, Veth, in_namespace};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -74,14 +74,10 @@ pub fn addresses(number: usize) -> [String; 4] {
 /// A veth pair, four addresses, two routes.
 pub fn connect(number: usize, inside: &mut Socket, host: &mut Socket) -> Result<Link> {
     let [host4, guest4, host6, guest6] = addresses(number);
-    let pair = Veth::of_machine(&format!("m{number}"), ID)?.apply(inside, host)?;
-    Address::new(&pair.host, host4.parse()?, 28)?.apply(host)?;
-    Address::new(&pair.host, host6.parse()?, 64)?.apply(host)?;
-    Address::new(&pair.container, guest4.parse()?, 28)?.apply(inside)?;
-    Address::new(&pair.container, guest6.parse()?, 64)?.apply(inside)?;
-    Route::via(host4.parse()?, &pair.container).apply(inside)?;
-    Route::via(host6.parse()?, &pair.container).apply(inside)?;
-    Ok(pair.host)
+    let veth = Veth::of_machine(&format!("m{number}"), ID)?.container_index(2);
+    let veth = veth.host_address(host4.parse()?, 28)?.host_address(host6.parse()?, 64)?;
+    let veth = veth.container_address(guest4.parse()?, 28)?.container_address(guest6.parse()?, 64)?;
+    Ok(veth.container_gateway(host4.parse()?).container_gateway(host6.parse()?).apply(inside, host)?.host)
 }
 
 /// The name of machine `number`'s device on the host.

@@ -6,6 +6,7 @@ use super::rules::held;
 use crate::random::Random;
 use crate::statistics::Sample;
 use crate::table::{Table, verdict};
+use ns_net::HeldRules;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -18,7 +19,7 @@ const LOAD: usize = 64 << 20;
 const TRIPS: u32 = 200;
 
 pub fn run(rounds: usize) -> Result<()> {
-    let few = held_paths(1, rounds)?;
+    let [few, many] = measure_all(rounds)?;
     println!("\nports: TCP through one machine's rules, against its own address; {rounds} rounds");
     let mut table = Table::new(&["way", "round trip, µs", "to direct", "connect, µs", "to direct", "throughput to direct"]);
     for (n, way) in few.iter().enumerate() {
@@ -33,7 +34,6 @@ pub fn run(rounds: usize) -> Result<()> {
         verdict(&format!("round trip by {name} to direct"), few[n].trip.ratio(&few[0].trip), 1.25, "");
         verdict(&format!("time for 64 MiB by {name} to direct"), few[n].load.ratio(&few[0].load), 1.0 / 0.85, "");
     }
-    let many = held_paths(100, rounds)?;
     let worst = (1..WAYS.len()).filter_map(|n| many[n].trip.ratio(&few[n].trip)).reduce(f64::max);
     verdict("round trip with 100 tables to that with one", worst, 1.05, "");
     Ok(())
@@ -49,22 +49,39 @@ struct Way {
     load: Sample,
 }
 
-fn held_paths(tables: usize, rounds: usize) -> Result<Vec<Way>> {
-    let (namespace, mut socket) = host()?;
-    let _others = held(tables - 1, &namespace, &mut socket)?;
-    let machine = Machine::new(500, &mut socket)?;
-    let _rules = machine.forward(PORT, &namespace, &mut socket)?;
-    let [own, guest, ..] = addresses(500);
-    serve(inside(&machine.namespace, || TcpListener::bind(("::", PORT)))?);
-    let targets = [guest, own, "127.0.0.1".to_owned(), "::1".to_owned()];
-    let mut ways: Vec<Way> = targets.iter().map(|_| Way::default()).collect();
+/// Beside no other machine's table, and beside 99, in turns.
+fn measure_all(rounds: usize) -> Result<[Vec<Way>; 2]> {
+    let fields = [Field::new(1)?, Field::new(100)?];
+    let ways = || WAYS.iter().map(|_| Way::default()).collect::<Vec<_>>();
+    let mut found = [ways(), ways()];
     let mut random = Random::new();
     for _ in 0..rounds {
-        for n in random.order(targets.len()) {
-            measure(&namespace, SocketAddr::new(targets[n].parse()?, PORT), &mut ways[n])?;
+        for place in random.order(2 * WAYS.len()) {
+            let (field, way) = (place % 2, place / 2);
+            measure(&fields[field].host, fields[field].targets[way], &mut found[field][way])?;
         }
     }
-    Ok(ways)
+    Ok(found)
+}
+
+/// A host with this many tables, the last one that of the machine which is measured.
+struct Field {
+    host: OwnedFd,
+    targets: Vec<SocketAddr>,
+    _held: (Vec<(Machine, HeldRules)>, Machine, HeldRules),
+}
+
+impl Field {
+    fn new(tables: usize) -> Result<Field> {
+        let (host, mut socket) = host()?;
+        let others = held(tables - 1, &host, &mut socket)?;
+        let machine = Machine::new(500, &mut socket)?;
+        let rules = machine.forward(PORT, &host, &mut socket)?;
+        let [own, guest, ..] = addresses(500);
+        serve(inside(&machine.namespace, || TcpListener::bind(("::", PORT)))?);
+        let targets = [&guest, &own, "127.0.0.1", "::1"].into_iter().map(|ip| Ok(SocketAddr::new(ip.parse()?, PORT)));
+        Ok(Field { host, targets: targets.collect::<Result<_>>()?, _held: (others, machine, rules) })
+    }
 }
 
 /// One connection: how long it took, a round trip of one byte, then the load.
