@@ -1,7 +1,8 @@
 //! Trees that were made to get out: links, nodes and names at every place that the launcher touches. Each is started, or refused by one
 //! clear line soon; nothing outside the tree is made, changed or read, which a directory of the host's tells where every link leads.
 //!
-//! A part of the cases is tried; all of them with `NSKIT_WHOLE=1 cargo test -p nskit-launcher --test hostile`, some minutes.
+//! A part of the cases is tried; all of them, some thousand starts, with
+//! `cargo test -p nskit-launcher --test hostile whole_ -- --ignored --nocapture`, some minutes.
 
 #[path = "hostile/canary.rs"]
 mod canary;
@@ -11,17 +12,35 @@ mod links;
 mod mounted;
 #[path = "support/mounts.rs"]
 mod mounts;
+#[path = "hostile/names.rs"]
+mod names;
 #[path = "hostile/outcome.rs"]
 mod outcome;
 #[path = "hostile/plant.rs"]
 mod plant;
+#[path = "hostile/privileges.rs"]
+mod privileges;
+mod probe;
 #[path = "hostile/race.rs"]
 mod race;
 mod support;
 #[path = "hostile/watch.rs"]
 mod watch;
+#[path = "hostile/words.rs"]
+mod words;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WHOLE: AtomicBool = AtomicBool::new(false);
 
 /// Whether every case is to be tried.
 fn whole() -> bool {
-    std::env::var_os("NSKIT_WHOLE").is_some()
+    WHOLE.load(Ordering::Relaxed)
+}
+
+#[test]
+#[ignore = "takes minutes: every case of what is tried in part"]
+fn whole_every_link_node_and_race() {
+    WHOLE.store(true, Ordering::Relaxed);
+    links::ALL.into_iter().chain(race::ALL).for_each(|test| test());
 }

@@ -143,3 +143,15 @@ fn nodes_for_directories() {
 fn nodes_for_files() {
     try_all(&FILES, &nodes(&NODES));
 }
+
+/// The tests of this file.
+pub const ALL: [fn(); 8] = [
+    links_to_the_host_for_directories,
+    magic_links_for_directories,
+    links_to_nowhere_and_into_the_tree_for_directories,
+    links_to_the_host_for_files,
+    magic_links_for_files,
+    links_to_nowhere_and_into_the_tree_for_files,
+    nodes_for_directories,
+    nodes_for_files,
+];

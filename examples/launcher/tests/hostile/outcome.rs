@@ -63,8 +63,17 @@ pub fn outcome_of_changing(spawn: Spawn, about: &str) -> Outcome {
 /// Nothing that a terminal would obey, nor what turns letters around or hides them.
 #[track_caller]
 pub fn harmless(ended: &Ended, about: &str) {
-    let all = format!("{}{}", ended.text(), ended.stderr);
-    let bad =
-        |c: char| c.is_control() && c != '\n' || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    assert!(!all.contains(bad), "{about}: {all:?}");
+    assert!(std::str::from_utf8(&ended.stdout).is_ok(), "{about}: {:?}", ended.text());
+    no_controls(&format!("{}{}", ended.text(), ended.stderr), about);
+}
+
+/// The same of a text.
+#[track_caller]
+pub fn no_controls(text: &str, about: &str) {
+    let deceives = |c| {
+        matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n' || deceives(c)), "{about}: {text:?}");
 }

@@ -160,3 +160,12 @@ fn everything_changes_at_once() {
         canary.unchanged("at the end");
     });
 }
+
+/// The tests of this file.
+pub const ALL: [fn(); 5] = [
+    a_directory_that_is_a_link_to_the_host_now_and_then,
+    a_directory_that_is_a_relative_link_now_and_then,
+    a_directory_that_is_another_now_and_then,
+    a_file_that_is_a_fifo_now_and_then,
+    everything_changes_at_once,
+];

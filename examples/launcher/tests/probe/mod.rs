@@ -77,6 +77,7 @@ fn run(verb: &str, words: &[String]) -> i32 {
         "reboot" => calls::power_off(&given),
         "stay" => stubborn::stay(),
         "plain-sysfs" => sys::show_each_in_copy(mounts::PLAIN_SYSFS, &given),
+        "tell" => calls::tell(&given),
         "write" => sys::show(mounts::WRITE, &given),
         _ => 2,
     }
