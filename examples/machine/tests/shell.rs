@@ -150,7 +150,7 @@ fn attacked(options: &[&str], joins: u32) -> Found {
     assert_eq!(line, "attacking\n");
     until_known(&machine);
     // Long enough for a look at it, on one emulated processor too.
-    let time = if support::in_rig() { "0.5" } else { "0.03" };
+    let time = if support::in_rig() { "4" } else { "0.03" };
     for n in 0..joins {
         let ended = shell(&machine, &["NAME", "/bin/sleep", time]).env("SECRET", SECRET).run();
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "join {n}");
@@ -193,9 +193,9 @@ fn reaches_nothing_of_the_hosts(joins: u32) {
     assert_eq!((found.strange.as_str(), found.secrets), ("", 0), "{found:?}");
 }
 
-/// Emulated, each takes a second.
+/// Emulated, each takes seconds.
 fn joins() -> u32 {
-    if support::in_rig() { 10 } else { 60 }
+    if support::in_rig() { 4 } else { 60 }
 }
 
 #[test]
