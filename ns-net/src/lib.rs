@@ -44,6 +44,11 @@
 //! [`MachineNames`]), and ports where no rule can lead ([`Proxy`]). Each is a value with a descriptor for the caller's own loop and a `turn`
 //! that never blocks; what it needs to remember is bounded, and no guest's octets make it fail.
 //!
+//! # A machine's ports
+//! [`Forward`] is a port as it is written on a command line, [`Reservation`] holds it on the host, [`MachineRules`] forwards it from every
+//! address, `127.0.0.1` and `::1` too, by an [`nft::Table`] that goes with its process; [`Accepts`] lets the packets through other
+//! firewalls; [`Watch`] tells when something of this has to be looked at again, and [`Flow::forget`] lets flows follow a new address.
+//!
 //! # What it refuses
 //! - To change the network namespace of the calling thread, even for a moment.
 //! - To read what anybody but the kernel sends to a socket.
@@ -65,6 +70,8 @@
 //! | `NETLINK_EXT_ACK` | 4.12 | the kernel's words in errors | refused |
 //! | `NETLINK_GET_STRICT_CHK` | 4.20 | requests checked | refused |
 //! | `SIOCGSKNS` | 4.9 | a socket's namespace | refused |
+//! | `NFT_TABLE_F_OWNER` | 5.12 | [`nft::Table::hold`]: rules that go with their process | `EOPNOTSUPP`; [`nft::Table::apply`] |
+//! | ingress hook in a table of family inet | 5.10 | the guard of [`MachineRules`] | `EOPNOTSUPP` |
 //! | `RTM_NEWLINKPROP` | 5.5 | long names as altnames | a long name is refused, `Unsupported` |
 //! | `F_OFD_SETLK` | 3.15 | leases and names that end with their holders | – |
 //! | `PACKET_IGNORE_OUTGOING` | 4.20 | DHCP and router advertisements | refused |
