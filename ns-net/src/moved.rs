@@ -87,7 +87,9 @@ impl Moved {
         if link.name == self.was.name {
             return Ok(link);
         }
-        crate::Change::of(&link).down().rename(self.was.name).apply(host)
+        // Down first, by a message of its own: before Linux 6.2 no link that is up is renamed.
+        crate::Change::of(&link).down().apply(host)?;
+        crate::Change::of(&link).rename(self.was.name).apply(host)
     }
 
     fn find(&self, socket: &mut Socket) -> Result<Option<Link>> {
