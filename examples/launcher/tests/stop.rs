@@ -275,6 +275,9 @@ fn with_program(path: &str, script: &str, files: &[(&str, &str)]) -> Machine {
     Machine::on(tree)
 }
 
+/// An init's path, its script, files beside it, and the signal that it is asked by.
+type Row<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn each_init_is_asked_in_its_own_way() {
     let sysv = |version: &str, signal: &str| format!("# INIT_VERSION=sysvinit-{version}\n{}", listens_to(signal));
@@ -282,7 +285,7 @@ fn each_init_is_asked_in_its_own_way() {
     let script = "#!/bin/sh\n";
     let s6 = format!("# as s6-linux-init\n{}", listens_to("USR1"));
     let (rtmin3, rtmin4) = (listens_to(HALT), sysv("3.18", "38"));
-    let table: [(&str, &str, &[(&str, &str)], &str); 9] = [
+    let table: [Row<'_>; 9] = [
         ("usr/lib/systemd/systemd", &rtmin3, &[], "RTMIN+3"),
         ("sbin/openrc-init", &listens_to("TERM"), &[], "TERM"),
         ("sbin/runit-init", &listens_to("PWR"), &[("etc/runit/pwrfail", script)], "PWR"),
