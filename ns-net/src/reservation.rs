@@ -6,11 +6,11 @@ use crate::forward::Forward;
 use crate::nft::Protocol;
 use crate::socket::Socket;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, bind, ipproto, listen, shutdown, socket_with, sockopt};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The host's ports of a [`Forward`], bound by sockets that never listen: others get `EADDRINUSE`, and the kernel lets go of them with the
+/// The host's ports of a [`Forward`], bound by sockets that don't listen: others get `EADDRINUSE`, and the kernel lets go of them with the
 /// process.
 ///
 /// A port of all addresses is bound as `[::]`, for both families. Where a program has it on an address that isn't forwarded (a resolver's
@@ -104,13 +104,26 @@ fn bound(protocol: Protocol, address: SocketAddr, both: bool) -> rustix::io::Res
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(socket.as_fd(), !both)?;
     }
-    if protocol == Protocol::Tcp {
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-    } else {
+    if protocol == Protocol::Udp {
         // Nothing is read from it: what arrives for an address that isn't forwarded is not kept.
         sockopt::set_socket_recv_buffer_size(&socket, 0)?;
     }
-    bind(&socket, &address)?;
-    sockopt::set_socket_reuseaddr(&socket, false)?;
+    match bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => bind_beside_leftovers(&socket, &address)?,
+        done => done?,
+    }
     Ok(socket)
+}
+
+/// Binds what couldn't be bound for itself alone, perhaps because of ended connections only.
+///
+/// `SO_REUSEADDR` overlooks these, but others' bound sockets too: where all that ever had the port allowed sharing, the kernel doesn't even
+/// look whether they still do. `listen` looks at each, and the socket stays bound when it listens no more. It forbids sharing before that:
+/// of two who do this at once, one is refused.
+fn bind_beside_leftovers(socket: &OwnedFd, address: &SocketAddr) -> rustix::io::Result<()> {
+    sockopt::set_socket_reuseaddr(socket, true)?;
+    bind(socket, address)?;
+    listen(socket, 0)?;
+    sockopt::set_socket_reuseaddr(socket, false)?;
+    shutdown(socket, Shutdown::Both)
 }

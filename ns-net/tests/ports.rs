@@ -242,6 +242,66 @@ fn a_reserved_port_is_nobody_elses() {
     }
 }
 
+/// A service that has just ended left connections behind: they are no obstacle, and nobody else gets the port for them either.
+#[test]
+fn ended_connections_are_no_obstacle() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with, sockopt};
+    let net = Net::new();
+    for (text, at) in [("127.0.0.1:8080:80", "127.0.0.1:8080"), ("8080:80", "[::]:8080"), ("8080:80", "0.0.0.0:8080")] {
+        let address: SocketAddr = at.parse().unwrap();
+        let take = |share: bool| {
+            let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP)).unwrap();
+            sockopt::set_socket_reuseaddr(&socket, share).unwrap();
+            bind(&socket, &address).and_then(|()| listen(&socket, 1))
+        };
+        net.on_host(|| {
+            let server = TcpListener::bind(address).unwrap();
+            let mut client = TcpStream::connect("127.0.0.1:8080").unwrap();
+            // Who closes first waits.
+            drop(server.accept().unwrap());
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+            drop((client, server));
+            assert_eq!(take(false).unwrap_err(), rustix::io::Errno::ADDRINUSE, "{text}: no connection was left behind");
+
+            let held = Reservation::take(forward(text)).unwrap();
+            assert_eq!(held.sockets(), 1);
+            assert_eq!(Reservation::take(forward(text)).unwrap_err().kind(), Kind::Exists, "{text}");
+            assert_eq!(take(true).unwrap_err(), rustix::io::Errno::ADDRINUSE, "{text}");
+            let refused = TcpStream::connect("127.0.0.1:8080").unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(libc::ECONNREFUSED), "it doesn't listen");
+            drop(held);
+            take(true).unwrap();
+        });
+    }
+}
+
+/// However many ask for it at once, one has it.
+#[test]
+fn of_many_at_once_one_has_the_port() {
+    let net = Net::new();
+    net.on_host(|| {
+        let server = TcpListener::bind("127.0.0.1:8080").unwrap();
+        let mut client = TcpStream::connect("127.0.0.1:8080").unwrap();
+        drop(server.accept().unwrap());
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    });
+    for _ in 0..20 {
+        let start = std::sync::Barrier::new(4);
+        let taken: Vec<_> = thread::scope(|scope| {
+            let take = || {
+                net.on_host(|| {
+                    start.wait();
+                    Reservation::take(forward("127.0.0.1:8080:80"))
+                })
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(taken.iter().filter(|taken| taken.is_ok()).count() == 1, "{taken:?}");
+    }
+}
+
 #[test]
 fn a_resolver_on_its_own_loopback_address_is_no_obstacle() {
     let net = Net::new();
