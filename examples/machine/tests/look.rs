@@ -90,26 +90,33 @@ fn a_command_is_listed_and_shown() {
 fn a_hostile_guest_is_looked_at() {
     let machine = Machine::of("busybox");
     let script = "cd /sys/fs/cgroup
-        mkdir init $(printf 'x\\033[2J') a a/b
+        mkdir init $(printf 'x\\033[2J') a a/b \"$(printf 'z\\342\\200\\256z\\302\\233z\\342\\200\\213z\\330\\234')\"
         for n in $(seq 200); do mkdir -p many/$n; done
         echo $$ >init/cgroup.procs
         sh -c 'sleep 300; true' \"$(printf 'y\\033[2J\\n')\" & echo $! >$(printf 'x\\033[2J')/cgroup.procs
         (sleep 299) & echo $! >a/b/cgroup.procs
-        rm -f /etc/os-release; printf 'ID=\"\\033[2J\"\\nVERSION_ID=\"1\\n2\"\\n' >/etc/os-release
+        rm -f /etc/os-release; printf 'ID=\"\\033[2J\"\\nVERSION_ID=\"1\\342\\200\\2562\"\\nPRETTY_NAME=\"\\233\\342\\200\\213\"\\n' >/etc/os-release
+        hostname \"$(printf 'h\\033[2J\\342\\200\\256')\"; printf '\\033[2J\\n' >/etc/machine-id
         echo made; wait";
     let mut running = started(&machine, script);
     running.expect("made", within(20));
     let shown = |line: &str| {
         let text = output(&machine, line);
-        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{}", text.escape_debug());
+        // What is no control and is not printable turns text around, or hides; the lines of the tree are none of that.
+        let plain = |c: char| c == '\n' || matches!(c, '"' | '\'' | '\\') || c.escape_debug().eq([c]);
+        assert!(text.chars().all(plain), "{}", text.escape_debug());
         text
     };
     let status = shown("status NAME");
     let tree: Vec<&str> = status.lines().skip_while(|line| !line.contains("Unit:")).skip(1).map(|line| &line[18..]).collect();
     assert_eq!((tree[0], tree[1]), ("├─a", "│ └─b"), "{status}");
     assert!(tree.contains(&"├─init") && tree.iter().any(|line| line.contains("x\\x1b[2J")), "{status}");
+    assert!(shown("status -a NAME").contains("z\\u{202e}z\\u{9b}z\\u{200b}z\\u{61c}"), "{}", shown("status -a NAME"));
     assert!(!status.contains("─many\n") && shown("status -a NAME").contains("├─many\n"), "{status}");
     assert!(shown("list").contains(" \\x1b[2J "), "{}", shown("list"));
+    shown("list --output=json");
+    shown("list --full");
+    shown("show -a NAME");
 
     // Links out of the tree, what is no file, what never ends.
     let os_release = machine.tree.join("etc/os-release");

@@ -116,7 +116,7 @@ impl Drop for Stop<'_> {
 /// Each place alone, so that the others let the start get so far.
 fn one_by_one(other: Other) {
     let (starts, step) = match (whole(), in_rig()) {
-        (true, _) => (100, 1),
+        (true, _) => (25, 1),
         (_, true) => (1, 4),
         _ => (3, 1),
     };
@@ -152,7 +152,7 @@ fn a_file_that_is_a_fifo_now_and_then() {
 fn everything_changes_at_once() {
     in_own_mounts(|| {
         let (machine, mut canary) = (machine(), Canary::new());
-        let starts = if whole() { 1000 } else { 20 };
+        let starts = if whole() { 400 } else { 20 };
         // Some of them are in others, which are away now and then.
         let places: Vec<_> = PLACES.into_iter().filter(|place| !place.contains('/')).collect();
         let refused = race(&machine, &mut canary, &places, Other::Link, if in_rig() { 5 } else { starts });
