@@ -2,7 +2,7 @@
 //! clear line soon; nothing outside the tree is made, changed or read, which a directory of the host's tells where every link leads.
 //!
 //! A part of the cases is tried; all of them, some thousand starts, with
-//! `cargo test -p nskit-launcher --test hostile whole_ -- --ignored --nocapture`, some minutes.
+//! `cargo test -p nskit-launcher --test hostile whole_ -- --ignored`, some minutes.
 
 #[path = "hostile/canary.rs"]
 mod canary;

@@ -95,6 +95,7 @@ impl Program {
             File::Slot(_) => (file, c"", AT_EMPTY_PATH),
         };
         // SAFETY: both arrays are null-terminated and live as long as `self`.
-        Fault::new("execve", unsafe { raw::execveat(dir, path, self.argv.pointers.as_ptr(), env.as_ptr(), flags) })
+        let errno = unsafe { raw::execveat(dir, path, self.argv.pointers.as_ptr(), env.as_ptr(), flags) };
+        if errno == Errno::ENOEXEC && flags == 0 { interpreter::of_no_format(path) } else { Fault::new("execve", errno) }
     }
 }

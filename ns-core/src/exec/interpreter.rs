@@ -13,6 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// As the kernel reads of a script's first line, `BINPRM_BUF_SIZE`.
 const LINE: usize = 256;
+/// With a NUL.
+type Name = [u8; LINE + 1];
 /// As many scripts the kernel follows.
 const DEPTH: u32 = 5;
 /// More program headers than a linker makes; the kernel takes 64 KiB of them.
@@ -28,8 +30,22 @@ pub(super) const INTERPRETER: &str = "execve (interpreter)";
 /// What may be executed but not read is not looked into. Between this and the exec somebody who can write to the tree from outside can put
 /// another file there.
 pub(super) fn check(path: &CStr) -> Result<(), Fault> {
+    follow(path).map(|_| ())
+}
+
+/// After an exec that failed with `ENOEXEC`: which of the files has no format that the kernel knows.
+pub(super) fn of_no_format(path: &CStr) -> Fault {
+    match follow(path) {
+        Ok(Some(name)) => Fault::new(INTERPRETER, Errno::ENOEXEC).saying(CStr::from_bytes_until_nul(&name).unwrap_or_default().to_bytes()),
+        _ => Fault::new(EXEC, Errno::ENOEXEC),
+    }
+}
+
+/// Checks each; what interprets the last script, if the file is one.
+fn follow(path: &CStr) -> Result<Option<Name>, Fault> {
     let mut name = [0; LINE + 1];
     let mut next = inspect(path, EXEC, &mut name)?;
+    let mut last = None;
     let mut depth = 0;
     while next == Next::Script {
         depth += 1;
@@ -39,12 +55,13 @@ pub(super) fn check(path: &CStr) -> Result<(), Fault> {
             return Err(Fault::new(INTERPRETER, Errno::ELOOP).saying(path.to_bytes()));
         }
         next = inspect(path, INTERPRETER, &mut name).map_err(|fault| fault.saying(path.to_bytes()))?;
+        last = Some(line);
     }
     if next == Next::Elf {
         let path = CStr::from_bytes_until_nul(&name).unwrap_or_default();
         find(path, OFlags::PATH).map(ChildFd::close).map_err(|errno| Fault::new(INTERPRETER, errno).saying(path.to_bytes()))?;
     }
-    Ok(())
+    Ok(last)
 }
 
 /// What comes after a file; its name is then in the buffer.
@@ -60,7 +77,7 @@ fn find(path: &CStr, flags: OFlags) -> Result<ChildFd, Errno> {
     found.map(ChildFd::from).map_err(|e| Errno::new(e.raw_os_error()))
 }
 
-fn inspect(path: &CStr, call: &'static str, name: &mut [u8; LINE + 1]) -> Result<Next, Fault> {
+fn inspect(path: &CStr, call: &'static str, name: &mut Name) -> Result<Next, Fault> {
     let fault = |errno| Fault::new(call, errno);
     let file = match find(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         // It may be executed all the same, or is a socket: then only its path is known to be good.
@@ -77,7 +94,7 @@ fn inspect(path: &CStr, call: &'static str, name: &mut [u8; LINE + 1]) -> Result
     }
 }
 
-fn read_next(file: BorrowedFd<'_>, name: &mut [u8; LINE + 1]) -> Result<Next, Errno> {
+fn read_next(file: BorrowedFd<'_>, name: &mut Name) -> Result<Next, Errno> {
     let mut start = [0; LINE];
     let len = read_at(file, &mut start, 0)?;
     let start = start.get(..len).unwrap_or_default();
@@ -108,7 +125,7 @@ fn script_interpreter(line: &[u8]) -> &[u8] {
 }
 
 /// With a NUL; false where there is nothing.
-fn copy(from: &[u8], name: &mut [u8; LINE + 1]) -> bool {
+fn copy(from: &[u8], name: &mut Name) -> bool {
     name.fill(0);
     for (to, byte) in name.iter_mut().take(LINE).zip(from) {
         *to = *byte;
@@ -177,6 +194,28 @@ mod tests {
         assert_eq!(checked(b"#!/proc/self/exe --version\n"), Err((INTERPRETER, Errno::ELOOP)));
         assert_eq!(checked(b"#!/proc/self/root/bin/sh\n"), Err((INTERPRETER, Errno::ELOOP)));
         assert_eq!(checked(b"#!/no/such/interpreter\n"), Err((INTERPRETER, Errno::ENOENT)));
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_format_for_is_named() {
+        let dir = std::env::temp_dir().join(format!("ns-core-format-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let file = |name: &str, content: &str| {
+            std::fs::write(dir.join(name), content).unwrap();
+            CString::new(dir.join(name).into_os_string().into_encoded_bytes()).unwrap()
+        };
+        let empty = file("empty", "");
+        let script = file("script", &format!("#!{}\n", empty.to_str().unwrap()));
+        let outer = file("outer", &format!("#! {} x\n", script.to_str().unwrap()));
+        let told = |path: &CString| {
+            let fault = of_no_format(path);
+            (fault.call, fault.errno, fault.text.to_string())
+        };
+        assert_eq!(told(&empty), (EXEC, Errno::ENOEXEC, String::new()));
+        for path in [script, outer] {
+            assert_eq!(told(&path), (INTERPRETER, Errno::ENOEXEC, empty.to_str().unwrap().to_owned()));
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -92,7 +92,12 @@ fn names_it(place: &str, line: &str, about: &str) {
     if last == "busybox" {
         return;
     }
-    let missing = ["the os-release file is missing", "none of /usr/lib/systemd/systemd, "];
+    // The last: of a script's interpreter that is one itself, which is planted.
+    let missing = [
+        "the os-release file is missing",
+        "none of /usr/lib/systemd/systemd, ",
+        "execve (interpreter): Too many levels of symbolic links: /proc/self/exe",
+    ];
     assert!([last].iter().chain(&missing).any(|words| line.contains(words)), "{about}: {place} is not named in {line}");
 }
 
