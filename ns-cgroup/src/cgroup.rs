@@ -5,7 +5,7 @@ use crate::dir;
 use crate::errno::{Errno, errno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
-use rustix::fs::{Mode, mkdirat};
+use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
 use rustix::io::{fcntl_dupfd_cloexec, retry_on_intr};
 use std::borrow::Cow;
 use std::fmt;
@@ -42,7 +42,15 @@ impl Cgroup {
     /// `cgroup.max.descendants` of a cgroup above is reached.
     pub fn create(parent: &Cgroup, name: &Name) -> Result<Cgroup> {
         parent.make(name)?;
-        Cgroup::open(parent, name)
+        Cgroup::open_made(parent, name)
+    }
+
+    /// One that can't be opened isn't left behind.
+    fn open_made(parent: &Cgroup, name: &Name) -> Result<Cgroup> {
+        Cgroup::open(parent, name).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = unlinkat(parent, name.as_str(), AtFlags::REMOVEDIR);
+        })
     }
 
     /// `openat(2)`: opens a cgroup that is there.
@@ -57,8 +65,9 @@ impl Cgroup {
     /// Opens it, and makes it where it isn't there. `ENOENT` when others keep removing it: see [`Error::can_retry`].
     pub(crate) fn open_or_create(parent: &Cgroup, name: &Name) -> Result<Cgroup> {
         match parent.make(name) {
-            Err(e) if e.errno() != Some(Errno::EEXIST) => Err(e),
-            _ => Cgroup::open(parent, name),
+            Ok(()) => Cgroup::open_made(parent, name),
+            Err(e) if e.errno() == Some(Errno::EEXIST) => Cgroup::open(parent, name),
+            Err(e) => Err(e),
         }
     }
 

@@ -63,12 +63,14 @@ fn launch(sealed: &Sealed, fds: Fds<'_>, gate: Gate) -> Result<Parts, Error> {
         let go = crate::link::Message::new(crate::link::Kind::Go, 0);
         Link::on(own.payload.0.as_raw_fd()).send(&go).map_err(|fault| Error::call("let the payload go: send", fault.errno))?;
     }
-    let first = with_signals_blocked(|| clone_first(&mut start))?;
+    let (first, unblocked) = with_signals_blocked(|| clone_first(&mut start))?;
     // SAFETY: clone3 has just made it.
     let first = unsafe { PidFd::from_raw(first) };
     drop(start);
     let Descriptors { builder, payload, events, .. } = own;
     let parts = Parts::new(sealed.clone(), [builder.0, payload.0], events, first, positions);
+    // Dropping the parts ends and reaps the child.
+    unblocked?;
     if !plan.builder && plan.ids.is_some() {
         return map_without_builder(parts, plan);
     }
@@ -88,12 +90,12 @@ fn map_without_builder(parts: Parts, plan: &Compiled) -> Result<Parts, Error> {
 }
 
 /// No handler of the caller's may run in a child.
-fn with_signals_blocked<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Error> {
+fn with_signals_blocked<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<(T, Result<(), Error>), Error> {
     let old = raw::sigprocmask(SigSet::FULL).map_err(|e| Error::call("block signals: rt_sigprocmask", e))?;
     let answer = work();
     let restored = raw::sigprocmask(old);
     let answer = answer.map_err(|e| Error::call("start a child: clone3", e))?;
-    restored.map(|_| answer).map_err(|e| Error::call("unblock signals: rt_sigprocmask", e))
+    Ok((answer, restored.map(drop).map_err(|e| Error::call("unblock signals: rt_sigprocmask", e))))
 }
 
 /// The caller's own clone: the builder, or the payload of a plan without one.

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros, clippy::indexing_slicing)]
 
 use ns_core::{Call, Child, ChildFd, Fault, Slot, Step, Wires};
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::fmt;
 
@@ -24,7 +25,7 @@ impl RouteSocket {
 
 /// Opens one in the calling thread's network namespace.
 pub(crate) fn open() -> Result<ChildFd, Fault> {
-    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).map(ChildFd::from).call("socket")
+    retry_on_intr(|| socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)).map(ChildFd::from).call("socket")
 }
 
 // SAFETY: system calls on memory of `self` and of this function's own stack.

@@ -73,7 +73,7 @@ enum Next {
 }
 
 fn find(path: &CStr, flags: OFlags) -> Result<ChildFd, Errno> {
-    let found = openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    let found = retry_on_intr(|| openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_MAGICLINKS));
     found.map(ChildFd::from).map_err(|e| Errno::new(e.raw_os_error()))
 }
 

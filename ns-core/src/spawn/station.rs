@@ -84,8 +84,10 @@ impl<'p> Station<'p> {
         if self.side == Side::Inside {
             self.link.send(&message).map_err(Trouble::of_caller)?;
             // A builder that waits for nothing more may be done already; one that died is noticed at "built".
-            let _ = self.peer.map(|peer| peer.send(&message));
-            return Ok(());
+            return match self.peer.map_or(Ok(()), |peer| peer.send(&message)).map_err(|fault| Trouble::of(fault, Trouble::PeerGone)) {
+                Err(Trouble::PeerGone) => Ok(()),
+                sent => sent,
+            };
         }
         match self.peer {
             Some(peer) => peer.send(&message).map_err(|fault| Trouble::of(fault, Trouble::PeerGone)),

@@ -120,15 +120,13 @@ impl LockFile {
             let Some(fd) = place.open(OFlags::CREATE)? else { continue };
             match lock(&fd, mode) {
                 Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Attempt::Busy(content(&fd))),
-                Err(errno) => {
-                    let e = place.failed("fcntl", Errno::new(errno as i32));
-                    // As one that was held: the file goes, unless another has it.
-                    drop(LockFile { fd: Some(fd), place, mode, found: Vec::new() });
-                    return Err(e);
-                }
+                Err(errno) => return Err(undone(fd, place, mode, "fcntl", Errno::new(errno as i32))),
                 Ok(()) => {}
             }
-            let stat = again(|| fstat(&fd)).map_err(|e| place.failed("fstat", e.into()))?;
+            let stat = match again(|| fstat(&fd)) {
+                Ok(stat) => stat,
+                Err(e) => return Err(undone(fd, place, mode, "fstat", e.into())),
+            };
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 return Err(Error::new(Kind::Host, format!("lock {}: it is no regular file", Escaped::path(&place.path))));
             }
@@ -207,6 +205,13 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         self.let_go();
     }
+}
+
+/// As one that was held: the file goes, unless another has it.
+fn undone(fd: OwnedFd, place: Place, mode: Mode, call: &str, errno: Errno) -> Error {
+    let e = place.failed(call, errno);
+    drop(LockFile { fd: Some(fd), place, mode, found: Vec::new() });
+    e
 }
 
 /// `fcntl(F_OFD_SETLK)`: the whole file.

@@ -102,7 +102,7 @@ fn place_beside(tree: &Tree) -> Option<(OwnedFd, OsString)> {
 }
 
 fn copy(directory: &OwnedFd) -> Result<OwnedFd, Error> {
-    directory.try_clone().map_err(|e| Error::call(Kind::Host, "lock the tree: fcntl", number(&e)))
+    crate::interrupted::again(|| directory.try_clone()).map_err(|e| Error::call(Kind::Host, "lock the tree: fcntl", number(&e)))
 }
 
 /// Removes the file beside the tree if it is there and nobody holds it.

@@ -164,10 +164,14 @@ fn all(some: bool) -> Vec<(&'static str, String, Odd)> {
 
 /// Of the environment.
 const LINES: [(&str, Line); 3] = [
-    ("empty", |command| drop(command.env_remove("TERM"))),
-    ("of a megabyte", |command| (0..12).for_each(|n| drop(command.env(format!("HUGE{n}"), "x".repeat(100_000))))),
+    ("empty", |command| {
+        command.env_remove("TERM");
+    }),
+    ("of a megabyte", |command| {
+        command.envs((0..12).map(|n| (format!("HUGE{n}"), "x".repeat(100_000))));
+    }),
     ("with variables that change how programs run", |command| {
-        drop(command.env("LD_PRELOAD", "/none").env("MALLOC_ARENA_MAX", "1").env("RUST_BACKTRACE", "full").env("PATH", "").env("HOME", ""));
+        command.env("LD_PRELOAD", "/none").env("MALLOC_ARENA_MAX", "1").env("RUST_BACKTRACE", "full").env("PATH", "").env("HOME", "");
     }),
 ];
 
@@ -193,7 +197,7 @@ pub fn odd_callers(some: bool) -> Counts {
         if name == "empty" {
             let run: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
             command.env_clear();
-            run.into_iter().for_each(|(name, value)| drop(value.map(|value| drop(command.env(name, value)))));
+            command.envs(run.into_iter().filter_map(|(name, value)| Some((name, value?))));
         }
         change(&mut command);
         ("environment", name.to_owned(), command, None)
