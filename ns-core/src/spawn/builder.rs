@@ -39,10 +39,11 @@ pub(super) fn run(start: &mut Start<'_>) -> ! {
 }
 
 fn begin(start: &Start<'_>) -> Result<(), Fault> {
+    // First: until then, one that is stopped stays when its caller is killed.
+    wake_with_caller(start)?;
     // Ignored by the caller, it would have the kernel reap the payload, and its status be lost.
     raw::reset_signal(SIGCHLD as usize).call("rt_sigaction")?;
-    close_all_but(&start.keep_builder)?;
-    wake_with_caller(start)
+    close_all_but(&start.keep_builder)
 }
 
 /// One that is stopped when its caller ends goes on then, and sees it. The signal does nothing else, so that it may come too when but the

@@ -120,7 +120,7 @@ struct Tracer {
 /// Runs it to the end of all that is traced. With a call to do something at, only calls of its number are stopped at, and listed.
 pub fn run(command: Command, what: Option<(Call, Act)>, limit: Duration) -> Run {
     let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    let launcher = spawn(command, &out, &err, what.map(|(call, _)| call.number));
+    let launcher = spawn(command, &out, &err, filter(what));
     let run = Run {
         calls: Vec::new(),
         done: false,
@@ -185,6 +185,11 @@ fn spawn(mut command: Command, out: &File, err: &File, number: Option<u32>) -> i
     pid.as_raw()
 }
 
+/// None for one that is let go while it runs: nobody would answer the filter then.
+fn filter(what: Option<(Call, Act)>) -> Option<u32> {
+    what.filter(|(_, act)| !matches!(act, Act::StopThenKillLauncher)).map(|(call, _)| call.number)
+}
+
 /// A filter that stops at calls of this number: a start of a thousand calls takes as long as ever.
 fn stop_at(number: u32) -> std::io::Result<()> {
     let word = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };
@@ -240,7 +245,7 @@ impl Tracer {
 
     /// A process that was killed meanwhile can't be told to go on.
     fn go_on(&self, pid: Pid, signal: Option<Signal>) {
-        let _ = if self.what.is_some() { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) };
+        let _ = if filter(self.what).is_some() { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) };
     }
 
     fn at_birth(&mut self, parent: Pid) {
@@ -271,7 +276,7 @@ impl Tracer {
         if let Some(tracee) = self.tracees.get_mut(&pid.as_raw()).filter(|tracee| tracee.role == Role::Payload) {
             self.run.started = true;
             tracee.program = true;
-            if self.what.is_none() {
+            if filter(self.what).is_none() {
                 return self.let_go(pid);
             }
         }
