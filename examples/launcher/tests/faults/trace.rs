@@ -164,6 +164,7 @@ fn text(file: &mut File) -> String {
 }
 
 /// Stopped at its exec.
+#[allow(clippy::zombie_processes, reason = "waited for with all that is traced")]
 fn spawn(mut command: Command, out: &File, err: &File, number: Option<u32>) -> i32 {
     command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
     let prepare = move || {
