@@ -144,7 +144,7 @@ fn make(path: &Path, node: Node) {
         Node::Directory => fs::create_dir(path).unwrap(),
         Node::ClosedDirectory => {
             fs::create_dir(path).unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
         }
         Node::Fifo => special(FileType::Fifo, 0),
         Node::Socket => drop(UnixListener::bind(path).unwrap()),
