@@ -42,7 +42,7 @@ impl Change {
         Change { link: link.into(), rename: None, mac: None, mtu: None, master: None, up: None, alias: None, altnames: Vec::new() }
     }
 
-    /// Another first name. A link that is up is renamed by Linux 6.2 and newer only (`EBUSY`).
+    /// Another first name. A link that is up is renamed by Linux 6.2 and newer only (`EBUSY`): with [`Change::down`] by every kernel.
     pub fn rename(self, name: IfName) -> Change {
         Change { rename: Some(name), ..self }
     }
@@ -102,6 +102,11 @@ impl Change {
     /// The change's messages, for the link of this index.
     pub(crate) fn requests(&self, index: u32) -> Batch {
         let mut batch = Batch::new();
+        if self.falls_first() {
+            // In one message the kernel would look at the name before the flags.
+            let down = Message::new(Call::SETLINK, Flags::empty()).fixed(&ifinfomsg(index, LinkFlags::empty(), LinkFlags::UP));
+            batch.add(format_args!("switch {} off", self.link), down);
+        }
         let change = self.up.map_or(LinkFlags::empty(), |_| LinkFlags::UP);
         let message = Message::new(Call::SETLINK, Flags::empty())
             .fixed(&ifinfomsg(index, self.up.unwrap_or_default(), change))
@@ -121,6 +126,13 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Whether the link is switched off by a message of its own, before it is renamed.
+    fn falls_first(&self) -> bool {
+        self.rename.is_some() && self.up == Some(LinkFlags::empty())
+    }
+}
+
 pub(crate) fn altnames_message(call: Call, flags: Flags, index: u32, names: &[AltName]) -> Message {
     Message::new(call, flags)
         .fixed(&ifinfomsg(index, LinkFlags::empty(), LinkFlags::empty()))
@@ -130,6 +142,9 @@ pub(crate) fn altnames_message(call: Call, flags: Flags, index: u32, names: &[Al
 /// The commands of `ip(8)`, one a line.
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.falls_first() {
+            writeln!(f, "ip link set dev {} down", self.link)?;
+        }
         write!(f, "ip link set dev {}", self.link)?;
         self.rename.iter().try_for_each(|name| write!(f, " name {name}"))?;
         self.mac.iter().try_for_each(|mac| write!(f, " address {mac}"))?;

@@ -87,9 +87,7 @@ impl Moved {
         if link.name == self.was.name {
             return Ok(link);
         }
-        // Down first, by a message of its own: before Linux 6.2 no link that is up is renamed.
-        crate::Change::of(&link).down().apply(host)?;
-        crate::Change::of(&link).rename(self.was.name).apply(host)
+        crate::Change::of(&link).down().rename(self.was.name).apply(host)
     }
 
     fn find(&self, socket: &mut Socket) -> Result<Option<Link>> {
@@ -100,7 +98,7 @@ impl Moved {
     }
 }
 
-/// Down first: older kernels rename no link that is up.
+/// The kernel switches a link off before it moves and renames it.
 fn moving(index: u32, namespace: BorrowedFd<'_>, name: IfName) -> Message {
     Message::new(Call::SETLINK, Flags::empty())
         .fixed(&ifinfomsg(index, LinkFlags::empty(), LinkFlags::UP))

@@ -62,7 +62,10 @@ fn a_change_changes_what_it_says() {
     let alt = AltName::new("a-rather-long-name-for-a-link").unwrap();
     let change = Change::of(9).rename(IfName::new("lan").unwrap()).mtu(1300).master(4).down().altname(alt);
     let requests = change.requests(9).requests;
-    let [set, prop] = &requests[..] else { panic!() };
+    let [down, set, prop] = &requests[..] else { panic!() };
+    let (RouteNetlinkMessage::SetLink(link), _) = read(down.message.clone()) else { panic!() };
+    assert_eq!((link.header.index, link.header.flags, link.header.change_mask), (9, LinkFlags::empty(), LinkFlags::Up));
+    assert_eq!(link.attributes, [], "before it is renamed");
     let (RouteNetlinkMessage::SetLink(link), _) = read(set.message.clone()) else { panic!() };
     assert_eq!((link.header.index, link.header.flags, link.header.change_mask), (9, LinkFlags::empty(), LinkFlags::Up));
     assert_eq!(link.attributes, [LinkAttribute::IfName("lan".into()), LinkAttribute::Mtu(1300), LinkAttribute::Controller(4)]);

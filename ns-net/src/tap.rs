@@ -1,6 +1,6 @@
 //! A link whose other end is a descriptor.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Kind, Result};
 use crate::ifname::IfName;
 use crate::sys;
 use rustix::fs::{Mode, OFlags, open};
@@ -14,14 +14,21 @@ pub struct Tap(OwnedFd);
 impl Tap {
     /// Makes it in the calling thread's network namespace; [`in_namespace`](crate::in_namespace) for another. Needs `CAP_NET_ADMIN` there.
     ///
-    /// [`Kind::NotFound`](crate::Kind::NotFound) without the driver, `EBUSY` or [`Kind::Exists`](crate::Kind::Exists) where the name is
-    /// taken.
+    /// [`Kind::NotFound`] without the driver, `EBUSY` or [`Kind::Exists`] where the name is taken.
     pub fn open(name: IfName) -> Result<Tap> {
         let what = format!("make tap {name}");
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = open(c"/dev/net/tun", flags, Mode::empty()).doing(&what, "open(\"/dev/net/tun\")")?;
+        let fd = open(c"/dev/net/tun", flags, Mode::empty()).doing(&what, "open(\"/dev/net/tun\")").map_err(explain)?;
         sys::set_tap(fd.as_fd(), name.as_bytes()).doing(&what, "ioctl(TUNSETIFF)")?;
         Ok(Tap(fd))
+    }
+}
+
+/// udev makes the node before anything needs the module, which makes it too.
+fn explain(e: Error) -> Error {
+    match e.kind() {
+        Kind::NotFound => e.because(Kind::NotFound, "`modprobe tun` makes it, where the kernel has taps"),
+        _ => e,
     }
 }
 

@@ -372,11 +372,10 @@ fn has_ended(host: &mut Socket, namespace: Option<i32>) -> bool {
     host.run(&batch).is_err_and(|e| e.errno() == Some(libc::EINVAL))
 }
 
-/// Gives a link that will vanish by itself another name, and takes its further ones. Down first: older kernels rename no link that is up.
+/// Gives a link that will vanish by itself another name, and takes its further ones. Down first: before Linux 6.2 no link that is up is renamed.
 fn set_aside(host: &mut Socket, link: &Link) -> Result<()> {
     let aside = IfName::new(&format!("gone{}", link.index))?;
-    let mut batch = Change::of(link).down().requests(link.index);
-    batch.requests.extend(Change::of(link).rename(aside).requests(link.index).requests);
+    let mut batch = Change::of(link).down().rename(aside).requests(link.index);
     if !link.altnames.is_empty() {
         batch.add(
             format_args!("take the altnames of {}", link.name),

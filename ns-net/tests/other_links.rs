@@ -54,8 +54,7 @@ fn a_macvlan_is_made_in_the_container() {
 #[test]
 fn a_long_name_is_an_altname() {
     let mut p = pair();
-    Change::of(name("eth0")).down().apply(&mut p.host).unwrap();
-    Change::of(name("eth0")).rename(name("averylongname15")).apply(&mut p.host).unwrap();
+    Change::of(name("eth0")).down().rename(name("averylongname15")).apply(&mut p.host).unwrap();
     let wanted = LinkName::of(Prefix::Macvlan, "averylongname15").unwrap();
     let made = Macvlan::new(name("averylongname15"), wanted.clone()).apply(&mut p.container, &mut p.host).unwrap();
     assert_eq!((made.name, made.altnames), (wanted.name, vec![AltName::new("mv-averylongname15").unwrap()]));
