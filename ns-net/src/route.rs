@@ -47,7 +47,7 @@ impl RouteKind {
 /// A route to be made: `RTM_NEWROUTE`.
 ///
 /// ```
-/// use ns_net::{IfName, Route};
+/// use ns_net::{IfName, IpNet, Route};
 /// let route = Route::via("10.200.1.1".parse().unwrap(), IfName::HOST0);
 /// assert_eq!(route.to_string(), "ip route add 0.0.0.0/0 via 10.200.1.1 dev host0");
 /// // ::1 is this machine's on a further link too: the answers to what was sent there from ::1 are taken.

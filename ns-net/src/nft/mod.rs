@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use ns_net::nft::{Chain, Family, Hook, Name, Rule, Table};
-//! use ns_net::{IfName};
+//! use ns_net::{IfName, IpNet};
 //! let device = IfName::new("ve-web")?;
 //! let loopback = IpNet::new("127.0.0.0".parse().unwrap(), 8)?;
 //! let guard = Chain::new(Name::new("guard")?, Hook::Ingress(device), -500).rule(Rule::new().to(loopback).drop());
