@@ -6,7 +6,7 @@
 
 use crate::raw::Errno;
 use crate::step::{ChildFd, Fault};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::{pread, retry_on_intr};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -79,6 +79,16 @@ fn find(path: &CStr, flags: OFlags) -> Result<ChildFd, Errno> {
 
 fn inspect(path: &CStr, call: &'static str, name: &mut Name) -> Result<Next, Fault> {
     let fault = |errno| Fault::new(call, errno);
+    if call == INTERPRETER {
+        // The exec would refuse it too, and name the script.
+        let file = find(path, OFlags::PATH).map_err(fault)?;
+        let stat = fstat(file.as_fd());
+        file.close();
+        let mode = stat.map_err(|e| fault(Errno::new(e.raw_os_error())))?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile || mode & 0o111 == 0 {
+            return Err(fault(Errno::EACCES));
+        }
+    }
     let file = match find(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         // It may be executed all the same, or is a socket: then only its path is known to be good.
         Err(Errno::EACCES | Errno::ENXIO) => return find(path, OFlags::PATH).map(ChildFd::close).map(|()| Next::Nothing).map_err(fault),
@@ -89,7 +99,6 @@ fn inspect(path: &CStr, call: &'static str, name: &mut Name) -> Result<Next, Fau
     match next {
         // The exec will refuse it, in the usual words.
         Err(Errno::EISDIR | Errno::ESPIPE) if call == EXEC => Ok(Next::Nothing),
-        Err(Errno::EISDIR | Errno::ESPIPE) => Err(fault(Errno::EACCES)),
         next => next.map_err(|errno| Fault::new(INTERPRETER, errno)),
     }
 }
@@ -202,6 +211,7 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         let file = |name: &str, content: &str| {
             std::fs::write(dir.join(name), content).unwrap();
+            std::fs::set_permissions(dir.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
             CString::new(dir.join(name).into_os_string().into_encoded_bytes()).unwrap()
         };
         let empty = file("empty", "");
@@ -214,6 +224,15 @@ mod tests {
         assert_eq!(told(&empty), (EXEC, Errno::ENOEXEC, String::new()));
         for path in [script, outer] {
             assert_eq!(told(&path), (INTERPRETER, Errno::ENOEXEC, empty.to_str().unwrap().to_owned()));
+        }
+        // What nobody may execute: without the bit, no regular file.
+        for other in [dir.join("closed"), dir.clone(), "/dev/null".into()] {
+            if other.ends_with("closed") {
+                std::fs::write(&other, "").unwrap();
+            }
+            let script = file("script", &format!("#!{}\n", other.display()));
+            let fault = check(&script).unwrap_err();
+            assert_eq!((fault.call, fault.errno, fault.text.to_string()), (INTERPRETER, Errno::EACCES, other.display().to_string()));
         }
         std::fs::remove_dir_all(&dir).unwrap();
     }
