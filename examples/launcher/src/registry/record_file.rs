@@ -9,6 +9,7 @@ use ns_core::Errno;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use super::{Places, Record};
+use crate::interrupted::again;
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
@@ -47,7 +48,7 @@ impl RecordFile {
     /// It can't be written, as on a full file system; the old one is there as it was.
     pub fn write(&self, record: &Record) -> Result<(), Error> {
         let written = self.write_temporary(&record.to_json()).and_then(|()| {
-            std::fs::rename(&self.temporary, &self.path).map_err(|e| failed("write the record", &self.path, "rename", number(&e)))
+            again(|| std::fs::rename(&self.temporary, &self.path)).map_err(|e| failed("write the record", &self.path, "rename", number(&e)))
         });
         if written.is_err() {
             // The first error is the one to tell; what stays is taken over by the next start.
@@ -59,11 +60,11 @@ impl RecordFile {
     fn write_temporary(&self, json: &[u8]) -> Result<(), Error> {
         let failed = |call: &str, errno| failed("write the record", &self.path, call, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = open(&self.temporary, flags, Mode::from_raw_mode(0o644)).map_err(|e| failed("open", e.into()))?;
+        let fd = again(|| open(&self.temporary, flags, Mode::from_raw_mode(0o644))).map_err(|e| failed("open", e.into()))?;
         let mut file = File::from(fd);
         file.write_all(json).map_err(|e| failed("write", number(&e)))?;
         // Whatever the caller's umask is.
-        file.set_permissions(Permissions::from_mode(0o644)).map_err(|e| failed("fchmod", number(&e)))
+        again(|| file.set_permissions(Permissions::from_mode(0o644))).map_err(|e| failed("fchmod", number(&e)))
     }
 
     /// Reads it; `None`: there is none.
@@ -82,13 +83,13 @@ impl RecordFile {
     fn bytes(&self) -> Result<Option<Vec<u8>>, Error> {
         let failed = |call: &str, errno| failed("read the record", &self.path, call, errno);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd = match open(&self.path, flags, Mode::empty()) {
+        let fd = match again(|| open(&self.path, flags, Mode::empty())) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::NOENT) => return Ok(None),
             Err(rustix::io::Errno::LOOP) => return Err(self.damaged("it is a symbolic link")),
             Err(e) => return Err(failed("open", e.into())),
         };
-        let stat = fstat(&fd).map_err(|e| failed("fstat", e.into()))?;
+        let stat = again(|| fstat(&fd)).map_err(|e| failed("fstat", e.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(self.damaged("it is no regular file"));
         }
@@ -107,7 +108,7 @@ impl RecordFile {
     pub fn remove(&self) -> Result<bool, Error> {
         let mut there = false;
         for path in [&self.temporary, &self.path] {
-            match std::fs::remove_file(path) {
+            match again(|| std::fs::remove_file(path)) {
                 Ok(()) => there = true,
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(failed("remove the record", path, "unlink", number(&e))),
