@@ -103,6 +103,10 @@ fn build(start: &mut Start<'_>, link: Link, payload: RawFd) -> Result<(), Troubl
 /// Becomes the stub: the caller's pidfd at 3, the payload's at 4, the link at 5, then what is held. Only returns on failure, with where the
 /// link and the payload's are then.
 fn keep(start: &Start<'_>, link: Link, payload: RawFd) -> (Fault, Link, RawFd) {
+    // Again: a step that changed ids for a while has cleared it.
+    if let Err(fault) = wake_with_caller(start) {
+        return (fault, link, payload);
+    }
     let mut rows = [Row::moved(-1, -1); MAX_ROWS];
     let own = [Row::moved(payload, 4), Row::moved(link.raw(), 5)];
     let mut count = 0;
