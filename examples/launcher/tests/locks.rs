@@ -115,14 +115,40 @@ fn readers_share_a_tree_and_writers_do_not() {
     }
 }
 
+/// A process that its tracer, this thread, has stopped; when dropped it runs again. See ptrace(2).
+struct Traced(i32);
+
+impl Traced {
+    fn stop(pid: u32) -> Traced {
+        let pid = i32::try_from(pid).unwrap();
+        let ask = |request| {
+            // SAFETY: these requests take no pointers.
+            let done = unsafe { libc::ptrace(request, pid, 0, 0) };
+            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+        };
+        ask(libc::PTRACE_SEIZE);
+        ask(libc::PTRACE_INTERRUPT);
+        // SAFETY: no status is asked for.
+        assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) }, pid);
+        Traced(pid)
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        // SAFETY: the request takes no pointers. One that has ended needs no detaching.
+        unsafe { libc::ptrace(libc::PTRACE_DETACH, self.0, 0, 0) };
+    }
+}
+
 /// As long as the payload lives, whoever of the others was killed.
 #[test]
 fn a_name_and_a_tree_are_held_until_the_payload_is_gone() {
     let machine = Machine::of("busybox");
     let mut running = ready(machine.spawn(["-q"]));
     let (keeper, payload) = (running.keeper(), running.payload());
-    // It can't end its payload while it is stopped.
-    keeper.signal(Signal::SIGSTOP);
+    // It can't end its payload then. A SIGSTOP would not do: it is woken when its caller ends.
+    let held = Traced::stop(keeper.0);
     running.kill();
     assert!(payload.runs());
     for spawn in [machine.spawn(["-q", "true"]), machine.spawn(["-q", "-M", "another-name", "true"])] {
@@ -130,7 +156,7 @@ fn a_name_and_a_tree_are_held_until_the_payload_is_gone() {
         assert!(ended.stderr.contains(&format!("container {}, pid ", machine.name())), "{}", ended.stderr);
     }
     assert!(payload.runs());
-    keeper.signal(Signal::SIGCONT);
+    drop(held);
     until("keeper and payload are gone", within(5), || !keeper.runs() && !payload.runs());
     machine.spawn(["-q", "true"]).run().expect(0);
 }

@@ -412,7 +412,7 @@ const NONSENSE: [(&[&str], &str); 60] = [
     (&["--console=loud"], "read-only"),
     (&["-P", "--console=passive"], "--pipe"),
     (&["--stop-timeout=0"], "'0'"),
-    (&["--stop-timeout=5s"], "'5s'"),
+    (&["--stop-timeout=5x"], "'5x'"),
     (&[""], "command"),
 ];
 
