@@ -14,6 +14,7 @@ use rustix::net::{
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
 
 /// The other end of the socket that the program's end is told on.
 pub(crate) const CALLER: Slot = Slot::new("caller of the joiner");
@@ -52,12 +53,22 @@ impl Sealed {
     /// Starts a plan of [`crate::Plan::enter`]; returns once the joiner has given up its rights. The program is executed after that:
     /// [`Entered::next_word`] tells.
     pub fn enter(&self, fds: Fds<'_>) -> Result<Entered, Error> {
+        self.enter_limited(fds, None)
+    }
+
+    /// The same, where the joiner gets that far within `limit`: one that was frozen on its way, with the cgroup that it is started in, is
+    /// killed and reaped, which is an error.
+    pub fn enter_within(&self, fds: Fds<'_>, limit: Duration) -> Result<Entered, Error> {
+        self.enter_limited(fds, Some(limit))
+    }
+
+    fn enter_limited(&self, fds: Fds<'_>, limit: Option<Duration>) -> Result<Entered, Error> {
         if !self.0.exec.is_by_joiner() {
             return Err(Error::refused("enter: the plan is none of Plan::enter"));
         }
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed("socketpair"))?;
-        let joiner = self.start(fds.give(CALLER, theirs))?;
+        let joiner = self.start_within(fds.give(CALLER, theirs), limit)?;
         Ok(Entered { joiner, line: Some(ours), program: None, ended: None })
     }
 }
@@ -114,7 +125,7 @@ impl Entered {
     }
 
     /// After the last word: waits for the joiner, at most so long, and reaps it. False where it is stopped, or not done.
-    pub fn close(mut self, limit: std::time::Duration) -> bool {
+    pub fn close(mut self, limit: Duration) -> bool {
         // The line is lost now, if it wasn't.
         self.line = None;
         let gone = self.joiner.payload().is_none_or(|joiner| joiner.ended_within(limit));

@@ -27,6 +27,7 @@ use parts::Parts;
 use position::Positions;
 use start::{Descriptors, Start, open_proc, prepare};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
 
 impl Sealed {
     /// Starts it, held before the payload's exec: returns once the payload is there, and at the first pause where the plan has one.
@@ -36,11 +37,18 @@ impl Sealed {
 
     /// Starts it, and returns once the payload's program runs.
     pub fn start(&self, fds: Fds<'_>) -> Result<Running, Error> {
+        self.start_within(fds, None)
+    }
+
+    /// What does not run when the limit has passed is ended, and reaped.
+    pub(crate) fn start_within(&self, fds: Fds<'_>, limit: Option<Duration>) -> Result<Running, Error> {
         let pauses = |side| self.0.list(side).ops.iter().any(|op| matches!(op, Op::Pause(..)));
         if pauses(Side::Outside) || pauses(Side::Inside) {
             return Err(Error::refused("start: the plan has a pause: Sealed::hold"));
         }
-        Held::new(launch(self, fds, Gate::Open)?).until_running()
+        let mut parts = launch(self, fds, Gate::Open)?;
+        limit.into_iter().for_each(|limit| parts.limit(limit));
+        Held::new(parts).until_running()
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{alone, ids, kill, shell};
+use common::{Act, Scripted, Shared, alone, ids, kill, shell};
 use ns_core::credentials::{CapSet, Credentials};
 use ns_core::{Entered, Errno, ErrorKind, Exec, Exit, Fds, Namespaces, PidFd, Plan, Running, Sealed, Slot, Word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,7 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CONTAINER: Slot = Slot::new("container");
 const OUT: Slot = Slot::new("output");
@@ -177,6 +177,20 @@ fn a_lost_line_hangs_up() {
     assert!(entered.close(SOON));
     assert!(program.ended_within(SOON));
     end(container);
+}
+
+/// As one whose cgroup is frozen before its exec.
+#[test]
+fn a_joiner_that_does_not_start_is_ended() {
+    let alone = alone("a joiner that does not start");
+    let container = container();
+    let plan = Plan::enter(shell("true"), CONTAINER, kinds()).inside(Scripted::new(1, Act::Stop("for ever"), Shared::new()));
+    let began = Instant::now();
+    let error = plan.seal().unwrap().enter_within(Fds::new().lend(CONTAINER, container.pidfd()), Duration::from_millis(200)).unwrap_err();
+    assert_eq!(error.to_string(), "the program was not started within 200ms: is its cgroup frozen?");
+    assert!(began.elapsed() >= Duration::from_millis(190) && began.elapsed() < SOON, "{:?}", began.elapsed());
+    end(container);
+    alone.nothing_left(&"the joiner");
 }
 
 #[test]

@@ -236,6 +236,38 @@ fn what_is_stuck_in_the_kernel_is_named_and_stays_locked() {
     });
 }
 
+/// Its keeper is killed then, which the kernel does not end either: the launcher hears and tells all the same, asked or not.
+#[test]
+fn what_is_stuck_when_its_keeper_is_killed_is_named() {
+    in_own_mounts(|| {
+        let dir = tempfile::Builder::new().prefix("nskit-frozen.").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let machines = [Machine::of("busybox"), Machine::of("busybox")];
+        let mut frozen = Frozen::new(dir.path());
+        let bind = format!("--bind={}:/mnt", frozen.place.display());
+        let script = |name: &str| format!("printf ready; echo x >/mnt/{name}");
+        let mut terminal = machines[0].spawn([bind.as_str(), "sh", "-c", &script("one")]).terminal();
+        let before = format!("{:?}", terminal.settings());
+        let second = machines[1].spawn(["--console=passive", &bind, "sh", "-c", &script("two")]).start();
+        terminal.expect("ready", within(10));
+        let stuck = [terminal.payload(), second.payload()];
+        stuck.into_iter().for_each(waits_for_long);
+        let keepers = [terminal.keeper(), second.keeper()];
+        keepers.iter().for_each(|keeper| keeper.signal(Signal::SIGKILL));
+        (0..2).for_each(|_| terminal.process().signal(Signal::SIGTERM));
+        assert_eq!(terminal.finish(within(20)), Some(1), "{}", terminal.text());
+        is_told(&terminal.text(), stuck[0], "sh");
+        assert_eq!(format!("{:?}", terminal.settings()), before, "the terminal is not as it was");
+        is_told(&second.finish(within(20)).expect(1).stderr, stuck[1], "sh");
+        frozen.thaw();
+        until("the payloads have gone", within(10), || keepers.iter().chain(&stuck).all(|process| !process.runs()));
+        for machine in &machines {
+            assert!(record(machine).exists(), "the machine can't be found any more");
+            machine.spawn(["true"]).run().expect(0);
+        }
+    });
+}
+
 fn record(machine: &Machine) -> PathBuf {
     machine.run_dir().join("machines").join(format!("{}.json", machine.name()))
 }

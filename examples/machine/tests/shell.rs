@@ -456,6 +456,19 @@ fn a_frozen_machine_is_not_entered() {
     assert_eq!(running.joined(), [""; 0]);
 }
 
+/// Frozen on the way, it is not waited for without end: here where the program is born, which was left behind empty.
+#[test]
+#[ignore = "takes ten seconds: cargo test -p nskit-machine --test shell -- --ignored frozen_meanwhile"]
+fn a_machine_that_is_frozen_meanwhile_is_left() {
+    let running = Running::new(&[], IDLE);
+    let joined = running.machine.cgroup().unwrap().join("join-0");
+    std::fs::create_dir(&joined).unwrap();
+    std::fs::write(joined.join("cgroup.freeze"), "1").unwrap();
+    let said = running.script("true").run().expect(1).stderr;
+    assert!(said.contains("the program was not started within 10s: is its cgroup frozen?"), "{said}");
+    assert_eq!(running.joined(), [""; 0]);
+}
+
 // ----------------------------------------------------------------------------------------------------------------------- terminals
 
 #[test]

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::net::RecvFlags;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an end is waited for before its process is left to the kernel: it may be stuck there.
 const REAP_LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +42,8 @@ pub(super) struct Parts {
     ends: [Option<WaitId>; 2],
     /// Detached from: nothing is ended any more when this is dropped.
     released: bool,
+    /// When the program has to run, and how long that is.
+    limit: Option<(Instant, Duration)>,
 }
 
 /// What [`Parts::next`] found.
@@ -88,7 +90,19 @@ impl Parts {
             reaped: [false; 2],
             ends: [None; 2],
             released: false,
+            limit: None,
         }
+    }
+
+    /// Nobody says anything for so long: everything is ended.
+    pub fn limit(&mut self, limit: Duration) {
+        self.limit = Instant::now().checked_add(limit).map(|end| (end, limit));
+    }
+
+    fn too_late(&mut self) -> Error {
+        self.end();
+        let limit = self.limit.map_or(Duration::ZERO, |(_, limit)| limit);
+        Error::refused(format!("the program was not started within {limit:?}: is its cgroup frozen?"))
     }
 
     pub fn events(&self) -> BorrowedFd<'_> {
@@ -191,10 +205,13 @@ impl Parts {
         let flags = |side| if sides.contains(side) { PollFlags::IN } else { PollFlags::empty() };
         let mut fds: Vec<PollFd<'_>> = open.iter().map(|(side, fd)| PollFd::from_borrowed_fd(*fd, flags(side))).collect();
         loop {
-            match (poll(&mut fds, gone.map(|_| &NOTICE_LIMIT)), gone) {
+            let left = self.limit.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+            let limit = gone.map(|_| NOTICE_LIMIT).or(left.and_then(|left| Timespec::try_from(left).ok()));
+            match (poll(&mut fds, limit.as_ref()), gone) {
                 (Err(rustix::io::Errno::INTR), _) => {}
                 (Err(e), _) => return Err(failed("wait for a child: poll")(e)),
                 (Ok(0), Some(side)) => return Err(self.blame_first(side)),
+                (Ok(0), None) => return Err(self.too_late()),
                 (Ok(_), _) => break,
             }
         }
@@ -358,6 +375,17 @@ impl Parts {
         if let Some(payload) = self.payload.as_ref().filter(|_| self.is_kept()) {
             // Without it the keeper's word is the only event, which it is in all but that case.
             let _ = epoll::add(&self.events, payload, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
+        }
+    }
+
+    /// From here on the keeper's end is an event, and no word of its is. Again, it changes nothing.
+    pub fn watch_keeper(&mut self) {
+        if let Some(link) = self.links[index(Side::Outside)].take() {
+            let _ = epoll::delete(&self.events, &link);
+        }
+        if let Some(keeper) = self.builder.as_ref() {
+            // The link has left room for it.
+            let _ = epoll::add(&self.events, keeper, epoll::EventData::new_u64(0), epoll::EventFlags::IN);
         }
     }
 

@@ -21,10 +21,12 @@ pub struct Running {
     exit: Option<Exit>,
     /// When the payload was first seen to have ended without a word from its keeper.
     silent: Option<Instant>,
+    /// Why its keeper has failed, told once that has ended.
+    failed: Option<Error>,
 }
 
 /// A keeper says at once how its payload ended, if it runs at all.
-const WORD_LIMIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+const WORD_LIMIT: Duration = Duration::from_millis(20);
 /// After that it is ended, and the status is lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -32,7 +34,7 @@ impl Running {
     pub(super) fn new(mut parts: Parts) -> Running {
         parts.release();
         parts.watch_payload();
-        Running { parts, exit: None, silent: None }
+        Running { parts, exit: None, silent: None, failed: None }
     }
 
     /// The payload's pidfd.
@@ -95,15 +97,15 @@ impl Running {
                 if self.parts.exit.is_some() {
                     break;
                 }
-                return Err(self.keeper_lost());
+                return self.keeper_end();
             };
             if !is_readable(link) && !self.prompt_keeper() {
                 return Ok(None);
             }
             if let Err(e) = self.parts.hear(Side::Outside) {
-                // It could not become the keeper: its end has taken the payload along.
-                self.reap_keeper();
-                return Err(e);
+                // It could not become the keeper: its end takes the payload along.
+                self.failed = Some(e);
+                return self.keeper_end();
             }
         }
         let Some(end) = self.parts.exit else { return Ok(None) };
@@ -116,7 +118,8 @@ impl Running {
     /// Whether a keeper whose payload has ended says so now. One that was stopped is woken, then ended.
     fn prompt_keeper(&mut self) -> bool {
         let (true, Some(link)) = (self.parts.payload_has_ended(), self.parts.link_fd(Side::Outside)) else { return false };
-        if poll(&mut [PollFd::from_borrowed_fd(link, PollFlags::IN)], Some(&WORD_LIMIT)).is_ok_and(|n| n > 0) {
+        let limit = Timespec { tv_sec: 0, tv_nsec: WORD_LIMIT.as_nanos() as i64 };
+        if poll(&mut [PollFd::from_borrowed_fd(link, PollFlags::IN)], Some(&limit)).is_ok_and(|n| n > 0) {
             return true;
         }
         let silent = *self.silent.get_or_insert_with(Instant::now);
@@ -128,13 +131,21 @@ impl Running {
         false
     }
 
-    fn reap_keeper(&mut self) -> Option<WaitId> {
-        self.parts.builder().and_then(|keeper| raw::waitid(keeper.as_fd(), true).ok().flatten())
+    /// The keeper dies, and the kernel ends the payload before: as long as that is stuck there, so is the keeper, and is not waited for.
+    fn keeper_end(&mut self) -> Result<Option<Exit>, Error> {
+        self.parts.watch_keeper();
+        // The payload's end stays an event: that alone would wake the caller again at once.
+        let limit = if self.parts.payload_has_ended() { WORD_LIMIT } else { Duration::ZERO };
+        if self.parts.builder().is_some_and(|keeper| !keeper.ended_within(limit)) {
+            return Ok(None);
+        }
+        Err(self.failed.take().unwrap_or_else(|| self.keeper_lost()))
     }
 
-    /// The keeper died, and the kernel has ended the payload with it.
-    fn keeper_lost(&mut self) -> Error {
-        let how = match self.reap_keeper() {
+    /// The keeper has died, and the kernel has ended the payload with it.
+    fn keeper_lost(&self) -> Error {
+        let end = self.parts.builder().and_then(|keeper| raw::waitid(keeper.as_fd(), false).ok().flatten());
+        let how = match end {
             Some(WaitId { code: 1, status }) => format!("left with status {status}"),
             Some(WaitId { status, .. }) => format!("was killed by signal {status}"),
             None => "has gone".to_owned(),
@@ -143,11 +154,11 @@ impl Running {
     }
 }
 
-/// The keeper, which has said its last word, is waited for here, so that the caller may do something else before.
+/// The keeper, which has said its last word, is waited for here, so that the caller may do something else before; with a limit.
 impl Drop for Running {
     fn drop(&mut self) {
         if self.parts.exit.is_some() {
-            self.reap_keeper();
+            self.parts.reap(Side::Outside);
         }
     }
 }
@@ -159,6 +170,12 @@ impl AsFd for Running {
 }
 
 impl Running {
+    /// Whether a kept payload has lost its keeper, as [`Running::try_wait`] has found. The kernel has killed all of the payload's processes
+    /// then, and the end is told when the last of them has gone: one that is stuck in the kernel delays that.
+    pub fn has_lost_keeper(&self) -> bool {
+        self.parts.is_kept() && self.parts.exit.is_none() && self.parts.link_fd(Side::Outside).is_none()
+    }
+
     /// Whether the end has been seen.
     pub fn has_ended(&self) -> bool {
         self.exit.is_some() || self.parts.payload_has_ended()

@@ -57,9 +57,9 @@ pub fn run(record: &Record, request: &Request) -> Result<u8, Error> {
     let exec = environment::exec(&user, request, streams.has_pty())?;
     let cgroup = container.join()?;
     let plan = plan::of(&container, &user, exec)?;
-    let entered = plan::enter(&plan, &container, cgroup.as_ref(), streams.take())?;
-    let ended =
-        Session::new(&container, (environment::program(&user, request), request.quiet), entered, streams, signals).and_then(Session::run);
+    let entered = plan::enter(&plan, &container, cgroup.as_ref(), streams.take());
+    let said = (environment::program(&user, request), request.quiet);
+    let ended = entered.and_then(|entered| Session::new(&container, said, entered, streams, signals)?.run());
     // A service that was started from a shell has it to itself; what is left empty goes with the machine.
     let _ = cgroup.map(ns_cgroup::Joined::remove);
     ended

@@ -1,6 +1,7 @@
 //! The recipe: what the program is held by, put on before anybody in the machine sees it.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use ns_cgroup::Joined;
 use ns_core::credentials::Credentials;
@@ -13,6 +14,8 @@ use crate::assemble::{CGROUP, OS, STDIO};
 use crate::guest::User;
 use crate::{Error, Kind};
 
+/// A start takes milliseconds; signals of ours are heard after it. It has no end in a machine that is frozen meanwhile.
+const LIMIT: Duration = Duration::from_secs(10);
 const CONTAINER: Slot = Slot::new("machine's process 1");
 
 /// Limits first, which may have to be raised by our rights; the filter before the user, who has no right to install one.
@@ -64,5 +67,5 @@ pub(super) fn enter(plan: &Sealed, container: &Container<'_>, cgroup: Option<&Jo
     let fds = Fds::new().lend(CONTAINER, container.leader.as_fd());
     let fds = cgroup.into_iter().fold(fds, |fds, cgroup| fds.lend(CGROUP, cgroup.as_fd()));
     let fds = STDIO.into_iter().zip(streams).fold(fds, |fds, (slot, fd)| fds.give(slot, fd));
-    plan.enter(fds).map_err(|e| container.error(Error::host(e)))
+    plan.enter_within(fds, LIMIT).map_err(|e| container.error(Error::host(e)))
 }

@@ -185,6 +185,10 @@ impl<'a> Watch<'a> {
             if let Some(exit) = turn.running.try_wait().map_err(Error::host)? {
                 break exit;
             }
+            if turn.running.has_lost_keeper() && !self.stop.is_killed() {
+                // The kernel has killed all of it, and something is left.
+                self.stop.kill(Instant::now());
+            }
             let happened = self.wait(Some(turn))?;
             self.react(turn, &happened)?;
         };

@@ -76,6 +76,11 @@ impl Stop {
         Some(KILL)
     }
 
+    /// Whether nothing can be asked any more.
+    pub fn is_killed(&self) -> bool {
+        matches!(self, Stop::Killed(..))
+    }
+
     /// When [`Stop::expire`] has something.
     pub fn deadline(&self) -> Option<Instant> {
         match self {
