@@ -27,8 +27,8 @@ pub struct Running {
 
 /// A keeper says at once how its payload ended, if it runs at all.
 const WORD_LIMIT: Duration = Duration::from_millis(20);
-/// After that it is ended, and the status is lost.
-const SILENCE_LIMIT: Duration = Duration::from_secs(2);
+/// After that it is ended, and the status is lost: long enough for a machine that is very busy.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Running {
     pub(super) fn new(mut parts: Parts) -> Running {
