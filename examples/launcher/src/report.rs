@@ -82,6 +82,13 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 impl Signal {
+    /// `SIGKILL`
+    pub const KILL: Signal = Signal(9);
+    /// `SIGTERM`
+    pub const TERM: Signal = Signal(15);
+    /// `SIGCONT`
+    pub const CONT: Signal = Signal(18);
+
     /// A name with or without `SIG`, in any case, `RTMIN+3`, `RTMAX-1`, or a number from 1 to 64.
     ///
     /// # Errors

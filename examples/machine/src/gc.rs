@@ -22,8 +22,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
 }
 
 /// The same for one machine that has just ended, whose launcher may have been killed.
-pub(crate) fn after(name: &MachineName) -> Result<(), Error> {
-    let collected = registry::collect(&Places::of_host()?, name);
+pub(crate) fn after(places: &Places, name: &MachineName) -> Result<(), Error> {
+    let collected = registry::collect(places, name);
     // Where it is in use, somebody has started it again.
     collected.kept.into_iter().find(|e| e.kind() != Kind::Busy).map_or(Ok(()), Err)
 }

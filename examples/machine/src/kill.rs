@@ -8,9 +8,6 @@ use nskit_launcher::{Error, Kind};
 use crate::cli::{Options, Whom};
 use crate::machine;
 
-const KILL: Signal = Signal(9);
-const TERM: Signal = Signal(15);
-
 /// Sends a signal to the first process of each machine, to its supervisor, or to all processes in it.
 ///
 /// Each is known by its pidfd before it is sent anything. `SIGKILL` for all of them misses none (`cgroup.kill`); another signal may miss
@@ -19,7 +16,7 @@ const TERM: Signal = Signal(15);
 /// # Errors
 /// One of the machines isn't known, or can't be sent the signal; those before it were.
 pub fn run(names: &[MachineName], options: &Options) -> Result<(), Error> {
-    let signal = options.signal.unwrap_or(TERM);
+    let signal = options.signal.unwrap_or(Signal::TERM);
     for name in names {
         let record = machine::find(name)?;
         match options.whom {
@@ -37,9 +34,9 @@ fn one(record: &Record, what: &str, id: Option<ProcessId>, signal: Signal) -> Re
 
 fn all(record: &Record, signal: Signal) -> Result<(), Error> {
     let none = || Error::new(Kind::Host, format!("Machine '{}' has no cgroup", record.name)).hint("--kill-whom=leader needs none");
-    let cgroup = machine::cgroup(record).ok_or_else(none)?;
+    let cgroup = machine::own_cgroup(record)?.ok_or_else(none)?;
     match signal {
-        KILL => cgroup.kill(),
+        Signal::KILL => cgroup.kill(),
         Signal(number) => cgroup.signal(number).map(drop),
     }
     .map_err(machine::failed)

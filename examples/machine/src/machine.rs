@@ -31,7 +31,7 @@ pub(crate) fn damaged(name: &MachineName, why: &str, pid: Option<u32>) -> Error 
     let error = Error::new(Kind::Damaged, format!("Machine '{name}' can't be looked at: {why}"));
     match pid {
         Some(pid) => error.hint(format!("it belongs to process {pid}; ns-machine terminate {name} ends it")),
-        None => error.hint(format!("ns-machine terminate {name} ends it")),
+        None => error.hint("nobody holds its name; ns-machine gc removes what is left of it"),
     }
 }
 
@@ -55,6 +55,24 @@ pub fn comm(id: ProcessId) -> String {
 pub fn cgroup(record: &Record) -> Option<Cgroup> {
     let path = record.cgroup.as_deref()?;
     Hierarchy::find().and_then(|hierarchy| hierarchy.cgroup(path)).ok()
+}
+
+/// The same to act on: certainly not one that was made since the record was read.
+///
+/// # Errors
+/// The machine has ended since, and another of its name may have been started.
+pub fn own_cgroup(record: &Record) -> Result<Option<Cgroup>, Error> {
+    let cgroup = cgroup(record);
+    // A record goes after its cgroup and before its name: while this one is there, what was opened before is no other machine's.
+    match find(&record.name)? {
+        now if now.supervisor == record.supervisor => Ok(cgroup),
+        _ => Err(replaced(record)),
+    }
+}
+
+/// It was looked at twice, and was another.
+pub(crate) fn replaced(record: &Record) -> Error {
+    Error::new(Kind::Host, format!("Machine '{}' has ended, and another of its name was started", record.name))
 }
 
 /// The same by the path that it has in the hierarchy, as `nskit/NAME`: what comes closest to a unit.

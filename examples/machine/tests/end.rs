@@ -69,6 +69,42 @@ fn a_command_is_no_init() {
     gone(&machine, running, 5);
 }
 
+/// Whoever is stopped or frozen hears nothing, wherever in its cgroups.
+#[test]
+fn who_is_stopped_or_frozen_hears_a_request() {
+    let machine = Machine::of("busybox");
+    let script = "trap 'exit 5' PWR; while :; do sleep 0.05; done";
+    let running = started(&machine, script);
+    running.payload().signal(Signal::SIGSTOP);
+    assert_eq!(output(&machine, "poweroff --wait -s PWR NAME"), "");
+    gone(&machine, running, 5);
+    for below in ["", "payload"] {
+        let running = started(&machine, script);
+        let cgroup = machine.cgroup().expect("a cgroup");
+        fs::write(cgroup.join(below).join("cgroup.freeze"), "1").unwrap();
+        assert_eq!(output(&machine, "poweroff --wait -s PWR NAME"), "");
+        gone(&machine, running, 5);
+    }
+}
+
+/// Its record says nothing, and nobody has the name where it was left: the machine of that name is another's.
+#[test]
+fn another_states_machine_of_the_name_is_left_alone() {
+    let machine = Machine::of("busybox");
+    let running = started(&machine, "trap 'exit 4' USR1; while :; do sleep 0.05; done");
+    let other = tempfile::tempdir().unwrap();
+    let record = other.path().join(format!("machines/{}.json", machine.name()));
+    fs::create_dir(record.parent().unwrap()).unwrap();
+    fs::write(&record, "{").unwrap();
+    let elsewhere = |line: &str| ns_machine(&machine, line).env("NSKIT_RUN_DIR", other.path()).run();
+    let said = elsewhere("status NAME").expect(1).stderr;
+    assert!(said.contains("ns-machine gc removes what is left of it"), "{said}");
+    elsewhere("terminate NAME").expect(0);
+    assert!(!record.exists() && running.payload().runs());
+    output(&machine, "kill --kill-whom=leader -s USR1 NAME");
+    gone(&machine, running, 4);
+}
+
 #[test]
 fn whatever_runs_is_terminated() {
     let machine = Machine::of("busybox");

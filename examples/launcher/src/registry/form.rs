@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use ns_core::credentials::{CapSet, SecureBits};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::ProcessId;
 use super::record::{BootId, IdRow, Links, NetworkKind, Protections, Record, ResourceLimit, Since, State};
 use crate::guest::{FileId, InitKind, MachineId};
-use crate::settings::{IfName, MachineName};
+use crate::settings::{IfName, MachineName, Settings};
 use crate::{Error, Kind, escape::Escaped};
 
 /// Of the form; another is not understood. Further fields are no other version.
@@ -51,6 +52,13 @@ struct Form {
     init: Option<String>,
     halt_signal: Option<i32>,
     reboot_signal: Option<i32>,
+    /// Records of launchers that wrote none are of machines that have the default.
+    #[serde(default = "default_stop_timeout")]
+    stop_timeout_s: Option<u64>,
+}
+
+fn default_stop_timeout() -> Option<u64> {
+    Some(Settings::STOP_TIMEOUT.as_secs())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -153,6 +161,7 @@ impl Form {
             init: record.init.map(|init| init.as_str().to_owned()),
             halt_signal: record.halt_signal,
             reboot_signal: record.reboot_signal,
+            stop_timeout_s: record.stop_timeout.map(|limit| limit.as_secs() + u64::from(limit.subsec_nanos() > 0)),
         }
     }
 
@@ -188,8 +197,17 @@ impl Form {
             init: self.init.map(|init| word("init", &init, init_kind)).transpose()?,
             halt_signal: self.halt_signal.map(|signal| is_signal("halt_signal", signal)).transpose()?,
             reboot_signal: self.reboot_signal.map(|signal| is_signal("reboot_signal", signal)).transpose()?,
+            stop_timeout: self
+                .stop_timeout_s
+                .map(|limit| stop_timeout(limit).ok_or_else(|| wrong("stop_timeout_s", &limit.to_string())))
+                .transpose()?,
         })
     }
+}
+
+/// So much can be added to any moment.
+fn stop_timeout(seconds: u64) -> Option<Duration> {
+    u32::try_from(seconds).ok().map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 impl ProcessForm {

@@ -61,6 +61,8 @@ pub struct Record {
     pub halt_signal: Option<i32>,
     /// The same for a reboot.
     pub reboot_signal: Option<i32>,
+    /// How long it may take to stop once it was asked; `None`: for ever. In the record whole seconds, rounded up.
+    pub stop_timeout: Option<Duration>,
 }
 
 impl Record {

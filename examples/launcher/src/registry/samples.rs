@@ -42,6 +42,7 @@ pub(super) fn record(name: &str) -> Record {
         init: Some(InitKind::Systemd),
         halt_signal: Some(37),
         reboot_signal: Some(39),
+        stop_timeout: Some(std::time::Duration::from_secs(90)),
     }
 }
 
@@ -55,7 +56,7 @@ pub(super) fn json() -> String {
         r#""user_namespace":true,"ids":[{"inside":0,"outside":1210187776,"count":65536}],"#,
         r#""network":{"kind":"private","interfaces":["ve-box"]},"protections":{"capabilities":"00000000000000fd","#,
         r#""no_new_privileges":false,"securebits":0,"filter":"os","limits":[{"name":"NOFILE","soft":1024,"hard":524288},"#,
-        r#"{"name":"CORE","soft":0,"hard":null}]},"init":"systemd","halt_signal":37,"reboot_signal":39}"#,
+        r#"{"name":"CORE","soft":0,"hard":null}]},"init":"systemd","halt_signal":37,"reboot_signal":39,"stop_timeout_s":90}"#,
         "\n"
     )
     .to_owned()

@@ -71,9 +71,9 @@ impl MachineCgroup {
         self.machine.payload(root.0, root.1).map_err(Error::host)
     }
 
-    /// Lets a process that somebody has frozen hear a signal. One that can't be thawed doesn't hear it, and is killed at the limit.
-    pub fn thaw(&self, pid: u32) {
-        let _ = self.machine.cgroup().thaw_process(pid);
+    /// As the hierarchy has it.
+    pub fn cgroup(&self) -> &Cgroup {
+        self.machine.cgroup()
     }
 
     /// What runs in it, or has ended and is not waited for. A list that can't be read is empty: it only serves to say more.

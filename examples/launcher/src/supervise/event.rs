@@ -6,14 +6,13 @@ use super::prepare::Prepared;
 use super::recorded::Recorded;
 use super::requests::Requests;
 use super::signals::{Sent, Signals};
-use super::stop::{CONTINUE, Expired, Stop};
+use super::stop::{Expired, Stop};
 use super::stuck::Left;
 use crate::console::{EndOfInput, Event, Hotkey, PRESS, Pump, Terminal};
 use crate::escape::Escaped;
 use crate::notify::{Notifier, Receiver};
 use crate::report::{Ended, Signal, tell};
 use crate::settings::{ConsoleMode, Payload, Settings};
-use crate::stat::Stat;
 use crate::{Error, Kind};
 use ns_core::{Exit, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -296,18 +295,15 @@ impl<'a> Watch<'a> {
     /// A payload that has just ended can't be sent anything: its end is what comes next.
     fn send(&self, turn: &Turn, signal: Option<i32>) {
         if let (Some(signal), Some(payload)) = (signal, turn.running.payload()) {
-            // A frozen payload hears nothing, nor does one that somebody has stopped.
-            self.prepared.cgroup.iter().for_each(|cgroup| cgroup.thaw(turn.pid));
-            let _ = payload.signal(signal);
-            if Stat::of(turn.pid).is_ok_and(|stat| stat.is_some_and(|stat| stat.state == b'T')) {
-                let _ = payload.signal(CONTINUE);
-            }
+            let cgroup = self.prepared.cgroup.as_ref().map(super::cgroup::MachineCgroup::cgroup);
+            let _ = super::heard::send(payload, cgroup, Signal(signal));
         }
     }
 
     /// It was killed, and is still there.
     fn look(&self, turn: &Turn, last: bool) -> Result<(), Error> {
-        let left = Left::of(self.prepared, turn.pid);
+        let pids = self.prepared.cgroup.as_ref().map(super::cgroup::MachineCgroup::processes).unwrap_or_default();
+        let left = Left::of(pids, turn.pid);
         if last || left.is_stuck() { Err(left.error(turn.pid)) } else { Ok(()) }
     }
 

@@ -4,6 +4,7 @@ mod boot;
 mod cgroup;
 mod event;
 mod explain;
+mod heard;
 mod locks;
 mod network;
 mod prepare;
@@ -13,6 +14,9 @@ mod signals;
 mod stdio;
 mod stop;
 mod stuck;
+
+pub use heard::send;
+pub use stuck::stuck;
 
 use crate::report::{Ended, show, tell};
 use crate::settings::Settings;

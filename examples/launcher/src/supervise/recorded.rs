@@ -8,6 +8,7 @@ use crate::registry::{BootId, IdRange, IdRow, Links, NetworkKind, Places, Proces
 use crate::settings::{NetworkNamespace, Payload, PrivateUsers, Settings};
 use ns_core::PidFd;
 use std::cell::RefCell;
+use std::time::Duration;
 
 /// What was found out of a container and made for it, as others are told.
 pub(super) struct Found<'a> {
@@ -52,6 +53,7 @@ impl Found<'_> {
             init: self.init.map(|init| init.kind),
             halt_signal: self.init.and_then(|init| init.power_off),
             reboot_signal: self.init.and_then(|init| init.reboot),
+            stop_timeout: settings.stop_timeout.map(|limit| limit.min(Duration::from_secs(u32::MAX.into()))),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Stopping in two stages, with limits: asked, then killed, then given up.
 
+use crate::report::Signal;
 use std::time::{Duration, Instant};
 
 /// `SIGRTMIN+4`: systemd's poweroff.target. User space counts from 34.
@@ -7,9 +8,7 @@ pub(super) const POWER_OFF: i32 = 38;
 /// `SIGRTMIN+5`: reboot.target.
 pub(super) const REBOOT: i32 = 39;
 /// `SIGKILL`
-pub(super) const KILL: i32 = 9;
-/// `SIGCONT`
-pub(super) const CONTINUE: i32 = 18;
+pub(super) const KILL: i32 = Signal::KILL.0;
 
 /// What was killed ends within milliseconds; gigabytes of memory take a second. After that it is looked whether something is stuck in
 /// the kernel, and again as often.

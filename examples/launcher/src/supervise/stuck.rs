@@ -1,7 +1,7 @@
 //! What was killed and does not end: which processes wait where in the kernel.
 
-use super::prepare::Prepared;
 use crate::escape::Escaped;
+use crate::settings::MachineName;
 use crate::stat::Stat;
 use crate::{Error, Kind};
 use std::fs;
@@ -12,6 +12,8 @@ const NAMED: usize = 5;
 const LOOKED_AT: usize = 4096;
 /// So much of the way to where a process waits is told.
 const CALLERS: usize = 3;
+
+const HINT: &str = "the tree stays locked until that ends: when what it waits for comes, or this host restarts";
 
 /// Those of a killed container that are still there.
 #[derive(Debug)]
@@ -24,8 +26,7 @@ pub(super) struct Left {
 
 impl Left {
     /// Looks at the machine's processes, at the first one where there is no cgroup to list them.
-    pub fn of(prepared: &Prepared<'_>, first: u32) -> Left {
-        let mut pids = prepared.cgroup.as_ref().map(super::cgroup::MachineCgroup::processes).unwrap_or_default();
+    pub fn of(mut pids: Vec<u32>, first: u32) -> Left {
         if !pids.contains(&first) {
             pids.push(first);
         }
@@ -44,17 +45,25 @@ impl Left {
 
     /// The line for people.
     pub fn error(&self, first: u32) -> Error {
+        Error::new(Kind::Stuck, format!("The container was killed, but {}", self.who(first))).hint(HINT)
+    }
+
+    fn who(&self, first: u32) -> String {
         let named: Vec<String> = self.stuck.iter().take(NAMED).map(|(pid, stat)| describe(*pid, stat)).collect();
         let more = self.stuck.len().saturating_sub(NAMED);
-        let who = match (self.stuck.len(), more) {
+        match (self.stuck.len(), more) {
             (0, _) => format!("its process 1 does not end: pid {first}, {}", place(first)),
             (1, _) => format!("1 process is stuck in the kernel: {}", named.join("")),
             (n, 0) => format!("{n} processes are stuck in the kernel: {}", named.join("; ")),
             (n, more) => format!("{n} processes are stuck in the kernel: {}; and {more} more", named.join("; ")),
-        };
-        Error::new(Kind::Stuck, format!("The container was killed, but {who}"))
-            .hint("the tree stays locked until that ends: when what it waits for comes, or this host restarts")
+        }
     }
+}
+
+/// What there is to say of a machine that was killed, of which these processes are still there; the first is told where none is stuck.
+pub fn stuck(name: &MachineName, pids: Vec<u32>) -> Error {
+    let first = pids.first().copied().unwrap_or(0);
+    Error::new(Kind::Stuck, format!("Machine '{name}' was killed, but {}", Left::of(pids, first).who(first))).hint(HINT)
 }
 
 fn describe(pid: u32, stat: &Stat) -> String {
