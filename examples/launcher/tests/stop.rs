@@ -268,6 +268,56 @@ fn what_is_stuck_when_its_keeper_is_killed_is_named() {
     });
 }
 
+/// Launcher and keeper are killed, and what they ran stays in the kernel: whoever comes next is refused, and again, since the file that names
+/// who had the tree outlasts each refusal, and `gc`.
+#[test]
+fn what_is_stuck_keeps_its_tree_and_name_from_all_who_come() {
+    in_own_mounts(|| {
+        let dir = tempfile::Builder::new().prefix("nskit-frozen.").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let machine = Machine::of("busybox");
+        let mut frozen = Frozen::new(dir.path());
+        let bind = format!("--bind={}:/mnt", frozen.place.display());
+        let mut running = machine.spawn([bind.as_str(), "sh", "-c", "echo x >/mnt/one"]).start();
+        let (payload, keeper) = (running.payload(), running.keeper());
+        waits_for_long(payload);
+        running.process().signal(Signal::SIGSTOP);
+        keeper.signal(Signal::SIGKILL);
+        running.kill();
+        // It waits in the kernel for what it was the init of, but holds nothing any more.
+        let descriptors = format!("/proc/{}/fd", keeper.0);
+        until("the keeper holds nothing", within(5), || fs::read_dir(&descriptors).map_or(true, |held| held.count() == 0));
+        let places =
+            nskit_launcher::registry::Places { run: machine.run_dir().to_owned(), ..nskit_launcher::registry::Places::of_host().unwrap() };
+        let locks = machine.run_dir().join("locks");
+        let files = || {
+            let mut all: Vec<_> = fs::read_dir(&locks).unwrap().map(|file| file.unwrap().path()).collect();
+            all.sort();
+            all.into_iter().map(|path| (fs::read_to_string(&path).unwrap(), path)).collect::<Vec<_>>()
+        };
+        let other = format!("{}-other", machine.name());
+        let before = files();
+        assert_eq!(before.len(), 2, "{before:?}");
+        // Each takes the ten seconds in which what was killed may still end: at once, they take them together.
+        std::thread::scope(|scope| {
+            let collected = scope.spawn(|| nskit_launcher::registry::gc(&places).unwrap());
+            std::thread::sleep(Duration::from_millis(300));
+            machine.spawn(["-M", &other, "--read-only", "true"]).run().expect(1).said("is being removed");
+            let collected = collected.join().unwrap();
+            assert!(collected.kept.iter().any(|e| e.to_string().contains(&payload.0.to_string())), "{collected:?}");
+        });
+        assert_eq!(files(), before);
+        let refused = machine.spawn(["-M", &other, "--read-only", "true"]).run().expect(1);
+        assert!(refused.stderr.contains(&payload.0.to_string()), "{}", refused.stderr);
+        assert_eq!(files(), before);
+        assert!(payload.runs() && record(&machine).exists());
+        frozen.thaw();
+        until("the payload has gone", within(10), || !payload.runs());
+        machine.spawn(["-M", &other, "--read-only", "true"]).run().expect(0);
+        assert!(!record(&machine).exists());
+    });
+}
+
 fn record(machine: &Machine) -> PathBuf {
     machine.run_dir().join("machines").join(format!("{}.json", machine.name()))
 }

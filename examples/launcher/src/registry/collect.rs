@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::thread::sleep;
 use std::time::Duration;
 
 use ns_cgroup::{ErrorKind, Hierarchy, Machine, Name};
@@ -15,6 +16,7 @@ use ns_net::{Link, Socket};
 
 use super::lock::{self, Attempt, LockFile, Mode};
 use super::machines::names;
+use super::owner::{Owner, PAUSE, TRIES};
 use super::{Machines, NameLock, Places, Record, RecordFile};
 use crate::guest::Tree;
 use crate::settings::MachineName;
@@ -32,6 +34,8 @@ pub struct Collected {
     pub removed: Vec<String>,
     /// Each says what stays and why.
     pub kept: Vec<Error>,
+    /// Of these something stays.
+    staying: BTreeSet<MachineName>,
 }
 
 impl Collected {
@@ -89,7 +93,13 @@ fn collect_into(places: &Places, name: &MachineName, into: &mut Collected) {
         Err(e) => into.kept.push(e),
         Ok(Some(lock)) => {
             let left_behind = lock.was_left_behind();
+            let before = into.kept.len();
             collect_held(places, &lock, into);
+            if into.kept.len() > before {
+                into.staying.insert(name.clone());
+                // Else nothing would say that it is to be looked after. Of one that was not left behind, nobody knows whether it runs.
+                return if left_behind { lock.abandon() } else { drop(lock) };
+            }
             match lock.release() {
                 Ok(()) if left_behind => into.removed.push(format!("lock of name {name}")),
                 Ok(()) => {}
@@ -97,6 +107,25 @@ fn collect_into(places: &Places, name: &MachineName, into: &mut Collected) {
             }
         }
     }
+}
+
+/// Sees to it that nothing runs of who left a lock: before it is anybody else's.
+///
+/// # Errors
+/// [`Kind::Busy`]: something does, or somebody else is still looking.
+pub fn see_to(places: &Places, left: &Owner) -> Result<(), Error> {
+    let path = places.tree_locks()?.join(lock::of_name(&left.machine));
+    for _ in 0..TRIES {
+        collect(places, &left.machine).all_free()?;
+        match LockFile::held_by(&path) {
+            None => return Ok(()),
+            // Another machine of this name, which says so only when it has seen to what was left.
+            Some(content) if Owner::last_of(&content).is_some_and(|holder| holder != *left) => return Ok(()),
+            Some(_) => sleep(PAUSE),
+        }
+    }
+    Err(Error::new(Kind::Busy, format!("Machine '{}' is busy: what was left of it is being removed.", left.machine))
+        .with_errno(Errno::EBUSY))
 }
 
 /// The same for who holds the name.
@@ -206,9 +235,27 @@ fn systemd_locks(places: &Places, record: &Record, into: &mut Collected) {
 fn tree_locks(places: &Places, locks: &std::path::Path, into: &mut Collected) {
     let files = locks.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     for file in files.filter(|file| file.as_encoded_bytes().starts_with(b"inode-")) {
-        unheld(places.systemd.join("nspawn/locks").join(&file), into);
-        unheld(locks.join(&file), into);
+        match LockFile::take(locks.join(&file), Mode::Exclusive) {
+            Ok(Attempt::Busy(_)) => {}
+            // The next start has to know who had the tree.
+            Ok(Attempt::Held(lock)) if is_needed(places, &file, &lock, into) => lock.abandon(&[]),
+            Ok(Attempt::Held(lock)) => {
+                unheld(places.systemd.join("nspawn/locks").join(&file), into);
+                let what = format!("lock {}", Escaped::path(&locks.join(&file)));
+                into.note(what, Ok(lock.release().then_some(())));
+            }
+            Err(e) => into.kept.push(e),
+        }
     }
+}
+
+/// Something is left of a machine that has had this tree. Asked under its lock: whoever had it before has a record, if anything.
+fn is_needed(places: &Places, file: &std::ffi::OsStr, lock: &LockFile, collected: &Collected) -> bool {
+    let is_staying = Owner::all_in(lock.found()).any(|owner| collected.staying.contains(&owner.machine));
+    let records = places.records_if_present().ok().flatten();
+    let names = records.as_ref().and_then(|records| names(records, |file| file.strip_suffix(".json")).ok()).unwrap_or_default();
+    let mut read = names.iter().filter_map(|name| RecordFile::below(records.as_ref()?, name).read().ok().flatten());
+    is_staying || read.any(|record| file == format!("inode-{}", record.tree).as_str())
 }
 
 /// Removes a lock file that is there, and that nobody holds.

@@ -54,7 +54,7 @@ fn nothing_of_one_that_runs_is_touched() {
     let tree = Tree::open(&dir.path().join("tree")).unwrap();
     let runs = unique("runs");
     let owner = Owner { machine: runs.clone(), pid: std::process::id() };
-    let locks = (TreeLock::take(&places, &tree, &owner, Mode::Exclusive).unwrap(), NameLock::take(&places, &owner).unwrap());
+    let locks = (TreeLock::take(&places, &tree, &owner, Mode::Exclusive, |_| Ok(())).unwrap(), NameLock::take(&places, &owner).unwrap());
     // Whatever its record says.
     RecordFile::new(&places, &runs).unwrap().write(&record(runs.as_str())).unwrap();
     let before = files(&places);

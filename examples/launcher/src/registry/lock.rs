@@ -15,7 +15,8 @@ use crate::interrupted::again;
 use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
-/// A lock that is held. Dropped, it lets go, and removes the file unless another process holds the same lock.
+/// A lock that is held. Dropped, it lets go, and removes the file unless another process holds the same lock, or it was left behind and
+/// is not settled yet.
 #[derive(Debug)]
 pub(super) struct LockFile {
     /// `None` only while being dropped.
@@ -23,6 +24,8 @@ pub(super) struct LockFile {
     place: Place,
     mode: Mode,
     found: Vec<u8>,
+    /// The file outlasts us: what it says is all that is known of somebody who had it.
+    stays: bool,
 }
 
 /// Where a lock file is.
@@ -84,7 +87,11 @@ impl Place {
 
     /// `None` if it isn't there and isn't to be made.
     fn open(&self, create: OFlags) -> Result<Option<OwnedFd>, Error> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        self.open_for(OFlags::RDWR, create)
+    }
+
+    fn open_for(&self, access: OFlags, create: OFlags) -> Result<Option<OwnedFd>, Error> {
+        let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         match again(|| openat(self.at(), &self.path, flags | create, rustix::fs::Mode::from_raw_mode(0o600))) {
             Ok(fd) => Ok(Some(fd)),
             Err(rustix::io::Errno::NOENT) if create.is_empty() => Ok(None),
@@ -116,10 +123,25 @@ impl LockFile {
     /// Makes the file if it is missing, and locks it without waiting.
     pub(super) fn take(place: impl Into<Place>, mode: Mode) -> Result<Attempt, Error> {
         let place = place.into();
+        let open = |place: &Place| place.open(OFlags::CREATE);
+        LockFile::take_opened(place, mode, open)?.ok_or_else(|| Error::new(Kind::Host, "a lock file that was made isn't there"))
+    }
+
+    /// Shares one that is there, and leaves it there; `None`: there is none. Nothing is opened for writing, which would wait, and could not
+    /// be interrupted, on a file system that is frozen.
+    pub(super) fn share_if_present(place: impl Into<Place>) -> Result<Option<Attempt>, Error> {
+        let found = LockFile::take_opened(place.into(), Mode::Shared, |place| place.open_for(OFlags::RDONLY, OFlags::empty()))?;
+        Ok(found.map(|attempt| match attempt {
+            Attempt::Held(lock) => Attempt::Held(lock.unsettled()),
+            busy => busy,
+        }))
+    }
+
+    fn take_opened(place: Place, mode: Mode, open: impl Fn(&Place) -> Result<Option<OwnedFd>, Error>) -> Result<Option<Attempt>, Error> {
         for _ in 0..ROUNDS {
-            let Some(fd) = place.open(OFlags::CREATE)? else { continue };
+            let Some(fd) = open(&place)? else { return Ok(None) };
             match lock(&fd, mode) {
-                Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Attempt::Busy(content(&fd))),
+                Err(Nix::EAGAIN | Nix::EACCES) => return Ok(Some(Attempt::Busy(content(&fd)))),
                 Err(errno) => return Err(undone(fd, place, mode, "fcntl", Errno::new(errno as i32))),
                 Ok(()) => {}
             }
@@ -132,7 +154,7 @@ impl LockFile {
             }
             if stat.st_nlink > 0 {
                 let found = if stat.st_size > 0 { content(&fd) } else { Vec::new() };
-                return Ok(Attempt::Held(LockFile { fd: Some(fd), place, mode, found }));
+                return Ok(Some(Attempt::Held(LockFile { fd: Some(fd), place, mode, found, stays: false })));
             }
         }
         Err(place.failed("fcntl", Errno::EAGAIN))
@@ -140,6 +162,34 @@ impl LockFile {
 
     pub(super) fn is_shared(&self) -> bool {
         self.mode == Mode::Shared
+    }
+
+    /// Of one that was left behind: the file stays, with what it says, until [`LockFile::settle`].
+    pub(super) fn unsettled(mut self) -> LockFile {
+        self.stays = true;
+        self
+    }
+
+    /// Nothing is left of those that the file names: it is ours, or shared from now on.
+    pub(super) fn settle(&mut self, text: &str, mode: Mode) -> Result<(), Error> {
+        if !self.stays {
+            return Ok(());
+        }
+        self.describe(text)?;
+        if let (Some(fd), Mode::Shared) = (&self.fd, mode) {
+            lock(fd, mode).map_err(|errno| self.place.failed("fcntl", Errno::new(errno as i32)))?;
+        }
+        (self.stays, self.mode) = (false, mode);
+        Ok(())
+    }
+
+    /// Lets go, and leaves the file for whoever cleans up, with this text in it if any is given. Nothing is opened or removed.
+    pub(super) fn abandon(mut self, text: &[u8]) {
+        if let (Some(fd), false) = (&self.fd, text.is_empty()) {
+            // What can't be written back was not overwritten either, or is an owner's line that names the same machine.
+            let _ = again(|| ftruncate(fd, 0)).and_then(|()| again(|| pwrite(fd, text, 0)));
+        }
+        self.stays = true;
     }
 
     /// What the file said when it was locked: who else shares it, or whoever held it and ended without removing it.
@@ -184,7 +234,7 @@ impl LockFile {
     /// Only a holder may remove the file, else two could hold locks of two files of one name. Whether we were the last holder is known
     /// by closing ours and locking again: then nobody else has it, and by removing it under that lock nobody can be in between.
     fn let_go(&mut self) -> bool {
-        if self.fd.take().is_none() {
+        if self.fd.take().is_none() || self.stays {
             return true;
         }
         let Ok(Some(fd)) = self.place.open(OFlags::empty()) else { return true };
@@ -210,7 +260,7 @@ impl Drop for LockFile {
 /// As one that was held: the file goes, unless another has it.
 fn undone(fd: OwnedFd, place: Place, mode: Mode, call: &str, errno: Errno) -> Error {
     let e = place.failed(call, errno);
-    drop(LockFile { fd: Some(fd), place, mode, found: Vec::new() });
+    drop(LockFile { fd: Some(fd), place, mode, found: Vec::new(), stays: false });
     e
 }
 

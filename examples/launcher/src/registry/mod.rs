@@ -23,7 +23,7 @@ mod samples;
 mod tree_lock;
 mod zone_lock;
 
-pub use collect::{Collected, collect, collect_held, gc, note_of_link};
+pub use collect::{Collected, collect, collect_held, gc, note_of_link, see_to};
 pub use ids::IdRange;
 pub use lock::Mode;
 pub use machines::{Machine, Machines};

@@ -18,7 +18,7 @@ pub struct NameLock {
 }
 
 impl NameLock {
-    /// Takes it at once or says who has it.
+    /// Takes it at once or says who has it. One that was left behind says who had it until [`NameLock::settle`].
     ///
     /// # Errors
     /// [`Kind::Busy`] (`EBUSY`): one line with the holder's pid. Anything else: the lock's directory or file can't be made.
@@ -39,6 +39,20 @@ impl NameLock {
                 Ok(Some(NameLock { file, name: name.clone() }))
             }
         }
+    }
+
+    /// Says who has it, once nothing is left of whoever had it before.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn settle(&mut self, owner: &Owner) -> Result<(), Error> {
+        self.file.settle(&owner.line(Mode::Exclusive), Mode::Exclusive)
+    }
+
+    /// Lets go though something is left of the machine: the file says so, as it did.
+    pub fn abandon(self) {
+        let found = self.file.found().to_vec();
+        self.file.abandon(&found);
     }
 
     /// Whose it is.

@@ -28,20 +28,29 @@ pub(super) enum Claim {
 
 /// How often a lock is tried again whose holder is nobody to name: one that has yet to write his name, which takes microseconds; one that
 /// looks whether he was the last; a keeper that ends its payload; a collector.
-const TRIES: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const TRIES: u32 = 40;
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 /// Behind the name of one who shares.
 const SHARED: &str = "shared";
 
-/// Takes a lock, and says in the file who has it.
+/// Takes a lock, and says in the file who has it: at once, or, where somebody left it behind, when the holder has seen to what is left of
+/// him and settles it. Until then it is held alone, also to be shared: two could not know of each other whether one of them has.
 pub(super) fn claim(path: &std::path::Path, mode: Mode, owner: &Owner) -> Result<Claim, Error> {
     let mut last = Vec::new();
     for _ in 0..TRIES {
         match LockFile::take(path.to_owned(), mode)? {
+            Attempt::Held(lock) if is_left_behind(&lock) && mode == Mode::Shared => {
+                lock.abandon(&[]);
+                match LockFile::take(path.to_owned(), Mode::Exclusive)? {
+                    Attempt::Held(lock) => return Ok(Claim::Held(lock.unsettled())),
+                    Attempt::Busy(content) => last = content,
+                }
+            }
+            Attempt::Held(lock) if is_left_behind(&lock) => return Ok(Claim::Held(lock.unsettled())),
             Attempt::Held(lock) => {
                 match mode {
-                    Mode::Exclusive => lock.describe(&format!("{owner}\n"))?,
-                    Mode::Shared => lock.describe_also(&format!("{owner} {SHARED}\n"))?,
+                    Mode::Exclusive => lock.describe(&owner.line(mode))?,
+                    Mode::Shared => lock.describe_also(&owner.line(mode))?,
                 }
                 return Ok(Claim::Held(lock));
             }
@@ -53,6 +62,11 @@ pub(super) fn claim(path: &std::path::Path, mode: Mode, owner: &Owner) -> Result
         }
     }
     Ok(Claim::Busy(Owner::last_of(&last)))
+}
+
+/// Whoever had it for himself ended without giving it back.
+fn is_left_behind(lock: &LockFile) -> bool {
+    if lock.is_shared() { !Owner::alone_in(lock.found()).is_empty() } else { !lock.found().is_empty() }
 }
 
 /// Takes a lock that others describe in their own way, or not at all.
@@ -82,9 +96,22 @@ impl Owner {
         lines(content).last().map(|(owner, _)| owner)
     }
 
-    /// The machines that had a lock for themselves and left it behind.
-    pub(super) fn alone_in(content: &[u8]) -> Vec<MachineName> {
-        lines(content).filter(|(_, shared)| !shared).map(|(owner, _)| owner.machine).collect()
+    /// Those who had a lock for themselves and left it behind.
+    pub(super) fn alone_in(content: &[u8]) -> Vec<Owner> {
+        lines(content).filter(|(_, shared)| !shared).map(|(owner, _)| owner).collect()
+    }
+
+    /// All that a lock file names.
+    pub(super) fn all_in(content: &[u8]) -> impl Iterator<Item = Owner> {
+        lines(content).map(|(owner, _)| owner)
+    }
+
+    /// As a lock file has it.
+    pub(super) fn line(&self, mode: Mode) -> String {
+        match mode {
+            Mode::Exclusive => format!("{self}\n"),
+            Mode::Shared => format!("{self} {SHARED}\n"),
+        }
     }
 
     /// By its number, which another process may have by now: only words depend on it.
@@ -152,6 +179,6 @@ mod tests {
         let alone = format!("{me} a\n");
         assert_eq!(Owner::in_the_way(alone.as_bytes(), Mode::Shared), Some(owner(me, "a")));
         assert_eq!(Owner::in_the_way(format!("{dead} a\n").as_bytes(), Mode::Exclusive), None);
-        assert_eq!(Owner::alone_in(b"1 a\n2 b shared\n3 c\n"), ["a", "c"].map(|name| MachineName::new(name).unwrap()));
+        assert_eq!(Owner::alone_in(b"1 a\n2 b shared\n3 c\n"), [owner(1, "a"), owner(3, "c")]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::thread::sleep;
 
 use ns_core::Errno;
 use rustix::fs::{AtFlags, Mode as FileMode, OFlags, fstat, openat, statat};
@@ -9,9 +10,8 @@ use rustix::process::geteuid;
 
 use super::Places;
 use super::lock::{Attempt, LockFile, Mode, Place};
-use super::owner::{Claim, Owner, claim, claim_unnamed};
+use super::owner::{Claim, Owner, PAUSE, TRIES, claim, claim_unnamed};
 use crate::guest::{FileId, Tree};
-use crate::settings::MachineName;
 use crate::{Error, Kind, escape::Escaped};
 
 /// A tree that is ours, alone or with others who read it, by its inode: not under another path or through a bind mount either, nor with
@@ -31,14 +31,27 @@ pub struct TreeLock {
 impl TreeLock {
     /// Takes it at once or says who has it.
     ///
+    /// `see_to` gets those who had the tree for themselves and ended without giving it back: what runs of them is on its way out, or stuck
+    /// in the kernel. Until it succeeds, the lock's file says what it said, however we end; and nothing is touched where the tree is,
+    /// which may be a file system whose writers wait.
+    ///
     /// # Errors
-    /// [`Kind::Busy`] (`EBUSY`): one line with the holder's name and pid. Anything else: the lock's directory or file can't be made.
-    pub fn take(places: &Places, tree: &Tree, owner: &Owner, mode: Mode) -> Result<TreeLock, Error> {
+    /// [`Kind::Busy`] (`EBUSY`): one line with the holder's name and pid. Anything else: the lock's directory or file can't be made. Those
+    /// of `see_to`.
+    pub fn take(
+        places: &Places,
+        tree: &Tree,
+        owner: &Owner,
+        mode: Mode,
+        see_to: impl FnOnce(&[Owner]) -> Result<(), Error>,
+    ) -> Result<TreeLock, Error> {
         let name = format!("inode-{}", tree.id());
-        let ours = match claim(&places.tree_locks()?.join(&name), mode, owner)? {
+        let mut ours = match claim(&places.tree_locks()?.join(&name), mode, owner)? {
             Claim::Held(lock) => lock,
             Claim::Busy(holder) => return Err(busy(tree, holder)),
         };
+        see_to(&Owner::alone_in(ours.found()))?;
+        ours.settle(&owner.line(mode), mode)?;
         let theirs = |claim| match claim {
             Claim::Held(lock) => Ok(lock),
             Claim::Busy(_) => Err(busy(tree, None).hint("systemd-nspawn holds it")),
@@ -52,15 +65,16 @@ impl TreeLock {
         Ok(TreeLock { ours, systemd, beside })
     }
 
-    /// Machines that had the tree for themselves and ended without giving it back: what runs of them is on its way out.
-    pub fn left_by(&self) -> Vec<MachineName> {
-        Owner::alone_in(self.ours.found())
-    }
-
     /// What the keeper has to inherit.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let theirs = [&self.systemd, &self.beside].into_iter().flatten();
         [&self.ours].into_iter().chain(theirs).filter_map(LockFile::fd)
+    }
+
+    /// Lets go though something still uses the tree: our file stays, and names us to whoever comes next. Nothing is touched where the tree
+    /// is.
+    pub fn abandon(self) {
+        [self.beside, self.systemd, Some(self.ours)].into_iter().flatten().for_each(|lock| lock.abandon(&[]));
     }
 
     /// Lets go, when the payload has ended and its keeper with it.
@@ -84,11 +98,27 @@ impl TreeLock {
 /// None where we can't or should not write there: another's directory, or one that others may write to. The other two locks do then.
 fn beside(tree: &Tree, mode: Mode) -> Result<Option<Claim>, Error> {
     let Some((directory, file)) = place_beside(tree) else { return Ok(None) };
+    if mode == Mode::Shared {
+        // Readers keep nobody out by making one, whom our other locks don't keep out; and they can read where nobody can write.
+        return shared_beside(&directory, &file);
+    }
     let claimed = claim_unnamed(|| LockFile::take(Place::in_directory(copy(&directory)?, &file), mode));
     match claimed {
         Err(e) if e.errno().is_some_and(|errno| UNWRITABLE.contains(&errno)) => Ok(None),
         claimed => claimed.map(Some),
     }
+}
+
+fn shared_beside(directory: &OwnedFd, file: &OsString) -> Result<Option<Claim>, Error> {
+    let there = || LockFile::share_if_present(Place::in_directory(copy(directory)?, file));
+    for _ in 0..TRIES {
+        match there()? {
+            None => return Ok(None),
+            Some(Attempt::Held(lock)) => return Ok(Some(Claim::Held(lock))),
+            Some(Attempt::Busy(_)) => sleep(PAUSE),
+        }
+    }
+    Ok(Some(Claim::Busy(None)))
 }
 
 fn place_beside(tree: &Tree) -> Option<(OwnedFd, OsString)> {

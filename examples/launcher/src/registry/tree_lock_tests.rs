@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::*;
+use crate::settings::MachineName;
 
 fn set_up() -> (TempDir, Places, Tree) {
     let dir = tempfile::tempdir().unwrap();
@@ -20,11 +21,11 @@ fn owner(name: &str) -> Owner {
 }
 
 fn take(places: &Places, tree: &Tree, name: &str) -> Result<TreeLock, Error> {
-    TreeLock::take(places, tree, &owner(name), Mode::Exclusive)
+    TreeLock::take(places, tree, &owner(name), Mode::Exclusive, |_| Ok(()))
 }
 
 fn share(places: &Places, tree: &Tree, name: &str) -> Result<TreeLock, Error> {
-    TreeLock::take(places, tree, &owner(name), Mode::Shared)
+    TreeLock::take(places, tree, &owner(name), Mode::Shared, |_| Ok(()))
 }
 
 /// Lock files, of all kinds.
@@ -64,7 +65,7 @@ fn readers_share_and_a_writer_waits_for_none() {
     a.release().unwrap();
     c.release().unwrap();
     assert_eq!(take(&places, &tree, "late").unwrap_err().kind(), Kind::Busy);
-    assert_eq!(files(&dir, &places), 3);
+    assert_eq!(files(&dir, &places), 2);
     b.release().unwrap();
     assert_eq!(files(&dir, &places), 0);
     let writer = take(&places, &tree, "w").unwrap();
@@ -133,19 +134,44 @@ fn a_keeper_holds_it_after_us() {
 }
 
 #[test]
-fn who_was_killed_is_known_to_the_next() {
-    let (_dir, places, tree) = set_up();
+fn who_was_killed_is_known_to_the_next_until_somebody_has_seen_to_it() {
+    let (dir, places, tree) = set_up();
     let path = places.tree_locks().unwrap().join(format!("inode-{}", tree.id()));
-    let names = |names: &[&str]| names.iter().map(|name| MachineName::new(name).unwrap()).collect::<Vec<_>>();
-    std::fs::write(&path, "2147483647 dead\n2147483646 reader shared\n").unwrap();
-    let reader = share(&places, &tree, "box").unwrap();
-    assert_eq!(reader.left_by(), names(&["dead"]));
-    reader.release().unwrap();
-    std::fs::write(&path, "2147483647 dead\n").unwrap();
-    let writer = take(&places, &tree, "box").unwrap();
-    assert_eq!(writer.left_by(), names(&["dead"]));
-    writer.release().unwrap();
-    assert!(take(&places, &tree, "box").unwrap().left_by().is_empty());
+    let left = "2147483647 dead\n2147483646 reader shared\n";
+    let dead = [Owner { machine: MachineName::new("dead").unwrap(), pid: i32::MAX as u32 }];
+    for mode in [Mode::Shared, Mode::Exclusive] {
+        std::fs::write(&path, left).unwrap();
+        for _ in 0..2 {
+            let stuck = TreeLock::take(&places, &tree, &owner("box"), mode, |found| {
+                assert_eq!(found, dead);
+                // Meanwhile nobody else gets it, to share it or alone, nor touches the tree's directory.
+                assert!(share(&places, &tree, "late").is_err() && take(&places, &tree, "late").is_err());
+                assert!(!dir.path().join(".#tree.lck").exists());
+                Err(Error::new(Kind::Busy, "stuck"))
+            });
+            assert_eq!(stuck.unwrap_err().to_string(), "stuck");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), left);
+        }
+        let ours = TreeLock::take(&places, &tree, &owner("box"), mode, |found| Ok(assert_eq!(found, dead))).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), owner("box").line(mode));
+        assert_eq!(share(&places, &tree, "late").is_ok(), mode == Mode::Shared);
+        assert!(take(&places, &tree, "late").is_err());
+        ours.release().unwrap();
+        assert_eq!(files(&dir, &places), 0);
+    }
+}
+
+#[test]
+fn what_is_abandoned_names_us_to_the_next() {
+    let (_dir, places, tree) = set_up();
+    take(&places, &tree, "box").unwrap().abandon();
+    let mut found = Vec::new();
+    let note = |left: &[Owner]| {
+        found = left.to_vec();
+        Ok(())
+    };
+    TreeLock::take(&places, &tree, &owner("late"), Mode::Exclusive, note).unwrap().release().unwrap();
+    assert_eq!(found, [owner("box")]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::registry::{self, IdRange, Mode, NameLock, Owner, Places, TreeLock};
 use crate::settings::{PrivateUsers, Settings};
-use crate::{Error, guest::Tree};
+use crate::{Error, Kind, guest::Tree};
 use std::os::fd::BorrowedFd;
 
 /// The locks, which the keeper holds too.
@@ -22,17 +22,13 @@ impl Locks {
         let owner = Owner { machine: settings.machine.clone(), pid: std::process::id() };
         // A read-only container shares its tree with others.
         let mode = if settings.read_only { Mode::Shared } else { Mode::Exclusive };
-        let tree = TreeLock::take(places, tree, &owner, mode)?;
-        let name = NameLock::take(places, &owner)?;
+        let mut name = None;
         // When launcher and keeper are killed in one moment, the kernel lets go of their locks before it has ended the payload.
-        if name.was_left_behind() {
-            let mut collected = registry::Collected::default();
-            registry::collect_held(places, &name, &mut collected);
-            collected.all_free()?;
-        }
-        for other in tree.left_by().iter().filter(|other| **other != owner.machine) {
-            registry::collect(places, other).all_free()?;
-        }
+        let tree = TreeLock::take(places, tree, &owner, mode, |left| {
+            name = Some(own_name(places, &owner)?);
+            left.iter().filter(|left| left.machine != owner.machine).try_for_each(|left| registry::see_to(places, left))
+        })?;
+        let name = name.ok_or_else(|| Error::new(Kind::Host, "the machine's name was not taken"))?;
         let ids = range(settings, places)?;
         Ok(Locks { tree, name, ids })
     }
@@ -40,6 +36,12 @@ impl Locks {
     /// What the keeper has to inherit.
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.tree.fds().chain(self.name.fd()).chain(self.ids.iter().flat_map(IdRange::fds))
+    }
+
+    /// Lets go of them while something of the machine is left: who comes next finds that out from them.
+    pub fn abandon(self) {
+        self.tree.abandon();
+        self.name.abandon();
     }
 
     /// Lets go of them, the name last, when nothing is left of the machine.
@@ -51,6 +53,17 @@ impl Locks {
         let released = self.tree.release();
         released.and(self.name.release())
     }
+}
+
+fn own_name(places: &Places, owner: &Owner) -> Result<NameLock, Error> {
+    let mut name = NameLock::take(places, owner)?;
+    if name.was_left_behind() {
+        let mut collected = registry::Collected::default();
+        registry::collect_held(places, &name, &mut collected);
+        collected.all_free()?;
+        name.settle(owner)?;
+    }
+    Ok(name)
 }
 
 fn range(settings: &Settings, places: &Places) -> Result<Option<IdRange>, Error> {

@@ -41,7 +41,10 @@ pub fn run(settings: &Settings) -> Result<u8, Error> {
     let (ended, running) = last.map_or_else(|e| (Err(e), None), |last| (Ok(last.ended), Some(last.running)));
     match ended {
         // What is stuck still uses the tree: its keeper holds the locks, and everything stays until that lets go.
-        Err(e) if e.kind() == Kind::Stuck => Err(e),
+        Err(e) if e.kind() == Kind::Stuck => {
+            prepared.abandon();
+            Err(e)
+        }
         ended => {
             let cleaned = prepared.clean(running);
             let ended = ended?;

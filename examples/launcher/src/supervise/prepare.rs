@@ -85,7 +85,18 @@ impl<'a> Prepared<'a> {
             Some(recorded) if removed.is_ok() || !recorded.lives() => recorded.remove(),
             _ => Ok(()),
         };
-        removed.and(forgotten).and(self.locks.release()).and(unwired)
+        let released = if removed.is_ok() {
+            self.locks.release()
+        } else {
+            self.locks.abandon();
+            Ok(())
+        };
+        removed.and(forgotten).and(released).and(unwired)
+    }
+
+    /// Leaves everything where it is: something is stuck in it.
+    pub fn abandon(self) {
+        self.locks.abandon();
     }
 }
 
