@@ -10,6 +10,11 @@ use crate::socket::Socket;
 use linux_raw_sys::netlink as nl;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A link to be made on top of `lower`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +43,20 @@ impl Upper {
             format_args!("make {} {} on {}", self.kind, self.name.name, self.lower),
             self.message(lower.index, namespace.as_fd(), data),
         );
-        host.run(&batch).map_err(|e| self.explain(e))?;
+        self.make(host, &batch)?;
         let made = self.name.altname.iter().cloned().fold(crate::Change::of(self.name.name), crate::Change::altname);
         made.apply(container)
+    }
+
+    /// The link of a container that has just ended has its address for some milliseconds more.
+    fn make(&self, host: &mut Socket, batch: &Batch) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match host.run(batch) {
+                Err(e) if e.errno() == Some(libc::EADDRINUSE) && start.elapsed() < PATIENCE => sleep(PAUSE),
+                made => return made.map(drop).map_err(|e| self.explain(e)),
+            }
+        }
     }
 
     pub fn message(&self, lower: u32, namespace: BorrowedFd<'_>, data: impl Fn(Message) -> Message) -> Message {
@@ -58,6 +74,7 @@ impl Upper {
         match e.errno() {
             Some(libc::EOPNOTSUPP) => e.because(Kind::Unsupported, format!("this kernel has no {}: `modprobe {}`", self.kind, self.kind)),
             Some(libc::EBUSY) => e.because(Kind::Exists, format!("{} is a port, or has links of another kind on it", self.lower)),
+            Some(libc::EADDRINUSE) => e.because(Kind::Exists, format!("another link on {} has the hardware address", self.lower)),
             _ => e,
         }
     }

@@ -52,6 +52,21 @@ fn a_macvlan_is_made_in_the_container() {
 }
 
 #[test]
+fn the_same_address_right_after_a_stop_works() {
+    let mut p = pair();
+    let mac: Mac = "02:00:00:00:00:07".parse().unwrap();
+    for _ in 0..10 {
+        let ended = namespace();
+        let mut container = Socket::open_in(ended.as_fd()).unwrap();
+        Macvlan::new(name("eth0"), name("mv-eth0")).mac(mac).apply(&mut container, &mut p.host).unwrap();
+    }
+    Macvlan::new(name("eth0"), name("x")).mac(mac).apply(&mut p.container, &mut p.host).unwrap();
+    let taken = Macvlan::new(name("eth0"), name("y")).mac(mac).apply(&mut p.container, &mut p.host).unwrap_err();
+    assert_eq!(taken.kind(), Kind::Exists);
+    assert!(taken.to_string().contains("another link on eth0 has the hardware address"), "{taken}");
+}
+
+#[test]
 fn a_long_name_is_an_altname() {
     let mut p = pair();
     Change::of(name("eth0")).down().rename(name("averylongname15")).apply(&mut p.host).unwrap();
