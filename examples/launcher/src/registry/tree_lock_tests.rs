@@ -152,7 +152,11 @@ fn who_was_killed_is_known_to_the_next_until_somebody_has_seen_to_it() {
             assert_eq!(stuck.unwrap_err().to_string(), "stuck");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), left);
         }
-        let ours = TreeLock::take(&places, &tree, &owner("box"), mode, |found| Ok(assert_eq!(found, dead))).unwrap();
+        let ours = TreeLock::take(&places, &tree, &owner("box"), mode, |found| {
+            assert_eq!(found, dead);
+            Ok(())
+        });
+        let ours = ours.unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), owner("box").line(mode));
         assert_eq!(share(&places, &tree, "late").is_ok(), mode == Mode::Shared);
         assert!(take(&places, &tree, "late").is_err());
