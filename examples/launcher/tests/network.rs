@@ -36,10 +36,14 @@ fn refused(spawn: Spawn, words: &[&str]) {
     words.iter().fold(spawn.run().expect(1), |ended, word| ended.said(word));
 }
 
-/// The links that a container with these options sees, and their kinds, a line each.
+/// The links that a container with these options sees, with their hardware addresses, a line each.
 fn inside(machine: &Machine, options: &[&str]) -> String {
-    let ended =
-        machine.spawn(["-q"]).args(options).args(["sh", "-c", "ip -o link | sed 's/@[^:]*//; s/ mtu.*link/ link/'"]).run().expect(0);
+    let ended = machine
+        .spawn(["-q"])
+        .args(options)
+        .args(["sh", "-c", "ip -o link | sed 's/^[0-9]*: \\([^:@]*\\)[:@].*link.[a-z]* \\([^ ]*\\).*/\\1: \\2/'"])
+        .run()
+        .expect(0);
     ended.text()
 }
 

@@ -6,6 +6,12 @@ use crate::registry::{Places, ZoneLock};
 use crate::settings::Zone;
 use ns_net::{Bridge, Kind, Link, Mac};
 use std::fmt;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// A port that is one for longer is a member's.
+const GRACE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// The bridge of a zone, as a value.
 #[derive(Debug)]
@@ -47,17 +53,24 @@ impl ZoneBridge {
             Err(e) if e.kind() == Kind::NotFound => return Ok(()),
             found => found.map_err(Error::host)?,
         };
-        let links = Link::list(&mut host).map_err(Error::host)?;
-        let mut ports = links.iter().filter(|link| link.master == Some(bridge.index));
-        // The link of a container that has just ended is there for some milliseconds more.
-        if ports.any(|port| !port.is_leftover(&mut host)) {
-            return Ok(());
+        // The link of a container that has just ended, ours say, is there for some milliseconds more, and so may its namespace be.
+        let began = Instant::now();
+        while has_members(&mut host, &bridge)? {
+            if began.elapsed() > GRACE {
+                return Ok(());
+            }
+            sleep(PAUSE);
         }
         match Link::delete(&mut host, &bridge) {
             Err(e) if e.kind() == Kind::NotFound => Ok(()),
             deleted => deleted.map_err(Error::host),
         }
     }
+}
+
+fn has_members(host: &mut Socket, bridge: &Link) -> Result<bool, Error> {
+    let links = Link::list(host).map_err(Error::host)?;
+    Ok(links.iter().filter(|link| link.master == Some(bridge.index)).any(|port| !port.is_leftover(host)))
 }
 
 impl fmt::Display for ZoneBridge {
